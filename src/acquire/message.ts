@@ -1,0 +1,65 @@
+/** A message as it stands in the spool: what was received, before anybody looked inside. */
+export interface SpooledMessage {
+  /** Global byte offset of the record in the spool; rises, never repeats. */
+  readonly position: number
+  /** Offset of the record after it: progress is recorded as this number. */
+  readonly next: number
+  readonly receivedAt: number
+  readonly topic: string
+  readonly payload: Buffer
+  readonly qos: 0 | 1 | 2
+  readonly retained: boolean
+  /** `replay`: put in again from quarantine. */
+  readonly origin: 'mqtt' | 'replay'
+}
+
+/** Why something went to quarantine. */
+export type QuarantineReason =
+  | 'topic' // nobody's topic, or an id that is none
+  | 'encoding' // not UTF-8, not JSON, nested too deep
+  | 'empty' // no bytes, or an array without sets
+  | 'shape' // JSON, but not a reading set, fault list or status
+  | 'time' // no usable time
+  | 'clock' // more than 5 min ahead of arrival
+  | 'values' // no usable value
+  | 'retention' // older than what is kept
+
+/** What a codec makes of one message. Judgement of values and machines comes after it. */
+export type Decoded =
+  | { readonly kind: 'telemetry'; readonly sets: readonly (RawSet | UndecodedSet)[] }
+  | { readonly kind: 'faults'; readonly device: string; readonly measuredAt: number; readonly codes: readonly FaultCode[] }
+  | { readonly kind: 'status'; readonly device: string; readonly measuredAt: number; readonly online: boolean }
+  | { readonly kind: 'undecodable'; readonly reason: QuarantineReason; readonly detail: string }
+
+export interface RawSet {
+  readonly device: string
+  readonly measuredAt: number
+  readonly seq: number | undefined
+  readonly mode: string | undefined
+  /** As they came, in order; a name may be anything. */
+  readonly signals: ReadonlyMap<string, unknown>
+  /** The bytes of this set alone, made when it has to be kept. */
+  readonly bytes: () => Buffer
+}
+
+export interface UndecodedSet {
+  readonly reason: QuarantineReason
+  readonly detail: string
+  readonly device?: string
+  readonly bytes: () => Buffer
+}
+
+export interface FaultCode {
+  readonly spn: number
+  readonly fmi: number
+  readonly oc?: number | undefined
+  readonly sa?: number | undefined
+  readonly lamp?: string | undefined
+}
+
+/** Turns topic and bytes into reading sets; the native JSON is the first, foreign formats follow. */
+export interface Codec {
+  readonly name: string
+  /** undefined: this codec does not speak that topic. Never throws. */
+  decode(topic: string, payload: Buffer, receivedAt: number): Decoded | undefined
+}
