@@ -35,7 +35,12 @@ function sources(folder) {
 
 async function build() {
   const hash = createHash('sha256').update(process.version)
-  const files = [...sources('src'), ...sources('simulators'), fileURLToPath(import.meta.url), join(root, 'package-lock.json')]
+  const files = [
+    ...sources('src'),
+    ...sources('simulators'),
+    fileURLToPath(import.meta.url),
+    join(root, 'package-lock.json'),
+  ]
   for (const file of files) hash.update(relative(root, file)).update('\0').update(readFileSync(file)).update('\0')
   const folder = join(cache, hash.digest('hex').slice(0, 16))
   if (existsSync(folder)) return folder

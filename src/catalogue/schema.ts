@@ -20,7 +20,10 @@ const conditionSchema = z
     below: z.number().optional(),
     equals: z.number().optional(),
   })
-  .refine((c) => c.above !== undefined || c.below !== undefined || c.equals !== undefined, 'needs above, below or equals')
+  .refine(
+    (c) => c.above !== undefined || c.below !== undefined || c.equals !== undefined,
+    'needs above, below or equals',
+  )
 
 /**
  * What a rule looks at. Without `stat` it is the value itself (highest of a summary for `high`, lowest for `low`).
@@ -86,7 +89,12 @@ export const signalSchema = z.strictObject({
   values: z.record(z.string().regex(/^-?\d+$/), text).optional(),
   /** How the value stands in J1939, to know its error and not-available codes: raw = (value − offset) / resolution. */
   j1939: z
-    .strictObject({ spn: z.int().positive(), resolution: z.number().positive(), offset: z.number(), bytes: z.union([z.literal(1), z.literal(2), z.literal(4)]) })
+    .strictObject({
+      spn: z.int().positive(),
+      resolution: z.number().positive(),
+      offset: z.number(),
+      bytes: z.union([z.literal(1), z.literal(2), z.literal(4)]),
+    })
     .optional(),
   /** Keyed by a short name that is unique within the signal (`high`, `low`, `rise`, …). */
   rules: z.record(identifier, ruleSchema.nullable()).optional(),
@@ -112,7 +120,11 @@ export const failureModeSchema = z.strictObject({
     .array(z.strictObject({ signal: identifier, factor: z.number().optional(), add: z.number().optional() }))
     .default([]),
   /** How damage grows and how long from the first sign to failure. */
-  law: z.strictObject({ kind: z.enum(['linear', 'power', 'exponential', 'step', 'shock', 'intermittent']), exponent: z.number().optional(), hours: range.optional() }),
+  law: z.strictObject({
+    kind: z.enum(['linear', 'power', 'exponential', 'step', 'shock', 'intermittent']),
+    exponent: z.number().optional(),
+    hours: range.optional(),
+  }),
   action: text,
   parts: z.array(partSchema),
 })
@@ -127,7 +139,10 @@ const spanSchema = z
     months: z.int().positive().optional(),
     years: z.int().positive().optional(),
   })
-  .refine((span) => Object.values(span).filter((v) => v !== undefined).length === 1, 'needs exactly one of hours, m3, days, weeks, months, years')
+  .refine(
+    (span) => Object.values(span).filter((v) => v !== undefined).length === 1,
+    'needs exactly one of hours, m3, days, weeks, months, years',
+  )
 
 export const taskSchema = z.strictObject({
   name: text,
@@ -163,7 +178,10 @@ const faultSchema = z.strictObject({
 
 export const catalogueFileSchema = z.strictObject({
   type: identifier.optional(),
-  model: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/).optional(),
+  model: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/)
+    .optional(),
   extends: z.string().optional(),
   /** A base that no machine has as its type. */
   abstract: z.boolean().default(false),

@@ -1,0 +1,64 @@
+import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from '@fastify/type-provider-zod'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { STATUS_CODES } from 'node:http'
+import { z } from 'zod'
+
+/** RFC 9457 problem details. */
+export const problemSchema = z.object({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string().optional(),
+  instance: z.string().optional(),
+  errors: z.array(z.object({ detail: z.string(), pointer: z.string() })).optional(),
+})
+export type Problem = z.infer<typeof problemSchema>
+
+/** An answer that is not the wanted one; routes throw it, one place turns it into a response. */
+export class ApiProblem extends Error {
+  override readonly name = 'ApiProblem'
+  readonly status: number
+
+  constructor(status: number, detail: string) {
+    super(detail)
+    this.status = status
+  }
+}
+
+export function notFound(what: string, id: string): ApiProblem {
+  return new ApiProblem(404, `there is no ${what} '${id}'`)
+}
+
+/** Statuses of the errors that stages throw, by their name: what a caller did, never what broke here. */
+const statusOfError: Readonly<Record<string, number>> = {
+  MachineUnknown: 404,
+  AlarmUnknown: 404,
+  JobUnknown: 404,
+  TicketUnknown: 404,
+}
+
+/** Turns whatever a route threw into problem details; nothing internal leaves the house with a 500. */
+export function answerProblem(error: FastifyError | ApiProblem, request: FastifyRequest, reply: FastifyReply): void {
+  const problem = problemOf(error, request)
+  if (problem.status >= 500) request.log.error({ err: error, method: request.method, url: request.url }, 'request failed')
+  void reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem))
+}
+
+function problemOf(error: FastifyError | ApiProblem, request: FastifyRequest): Problem {
+  const instance = request.url
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const errors = error.validation.map(({ instancePath, message }) => ({
+      detail: message ?? 'not valid',
+      pointer: `#${instancePath}`,
+    }))
+    return { ...aboutStatus(400), detail: `the ${error.validationContext ?? 'request'} does not fit`, instance, errors }
+  }
+  if (isResponseSerializationError(error)) return { ...aboutStatus(500), instance }
+  const status = error instanceof ApiProblem ? error.status : (statusOfError[error.name] ?? error.statusCode ?? 500)
+  if (status >= 500) return { ...aboutStatus(status), instance }
+  return { ...aboutStatus(status), detail: error.message, instance }
+}
+
+function aboutStatus(status: number): Problem {
+  return { type: 'about:blank', title: STATUS_CODES[status] ?? 'Error', status }
+}

@@ -1,0 +1,168 @@
+import { z } from 'zod'
+
+const port = z.coerce.number().int().min(0).max(65_535)
+const bytes = z.coerce.number().int().positive()
+
+/** Every setting of the service: one schema is type, check, default and documentation. */
+export const environmentSchema = z.object({
+  OUTRIGGER_DATA: z
+    .string()
+    .min(1)
+    .default('./data')
+    .describe('Folder of everything that is kept: spool, telemetry, records. One process at a time.'),
+  HOST: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe('Address of the API. Anything but loopback needs OUTRIGGER_API_TOKEN.'),
+  PORT: port.default(8080).describe('Port of the API; 0 takes a free one.'),
+  OUTRIGGER_API_TOKEN: z
+    .string()
+    .min(16)
+    .optional()
+    .describe('Bearer token of the API with the role admin. Without it everybody who reaches the API is admin.'),
+  MQTT_URL: z
+    .url({ protocol: /^(mqtts?|wss?)$/ })
+    .optional()
+    .describe('Broker that carries the telemetry; none: the embedded one.'),
+  MQTT_HOST: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe('Address of the embedded broker. Anything but loopback needs MQTT_USERNAME and MQTT_PASSWORD.'),
+  MQTT_PORT: port.default(1883).describe('Port of the embedded broker; 0 takes a free one.'),
+  MQTT_USERNAME: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('User name that clients of the embedded broker must give, and that we give to MQTT_URL.'),
+  MQTT_PASSWORD: z.string().min(1).optional().describe('Password to MQTT_USERNAME.'),
+  MQTT_CLIENT_ID: z
+    .string()
+    .min(1)
+    .max(128)
+    .default('outrigger')
+    .describe('Client id at MQTT_URL: the session that keeps what arrives while we are away.'),
+  MQTT_TOPIC_PREFIX: z
+    .string()
+    .regex(/^([^+#/\0]+\/)*$/, 'empty, or levels that each end in /')
+    .default('')
+    .describe('Put before every topic, for example `fleet/`.'),
+  MQTT_MAX_PACKET_BYTES: bytes
+    .max(268_435_455)
+    .default(16 * 1024 * 1024)
+    .describe('Largest MQTT packet the embedded broker takes.'),
+  OUTRIGGER_CATALOGUE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Folder of the machine catalogue; none: the one that comes with Outrigger.'),
+  OUTRIGGER_SPOOL_SEGMENT_BYTES: bytes
+    .min(65_536)
+    .default(64 * 1024 * 1024)
+    .describe('Size at which the spool begins a new file.'),
+  OUTRIGGER_DUCKDB_MEMORY_MB: z.coerce
+    .number()
+    .int()
+    .min(32)
+    .default(96)
+    .describe('Memory that DuckDB may use for buffers.'),
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/ })
+    .optional()
+    .describe('PostgreSQL 14 or later for the records; none: the embedded one.'),
+  OUTRIGGER_RETENTION_DAYS: z.coerce
+    .number()
+    .int()
+    .positive()
+    .optional()
+    .describe('Raw readings older than this are dropped, and quarantined when they arrive; none: everything is kept.'),
+  OUTRIGGER_NO_DATA_HOURS: z.coerce
+    .number()
+    .positive()
+    .default(24)
+    .describe('Silence of a whole machine after which alarm EN-10 is raised.'),
+  DESK: z
+    .enum(['builtin', 'queue'])
+    .default('builtin')
+    .describe("Who takes the jobs from the queue: the built-in service desk, or somebody else's worker."),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('Least severe log line that is written.'),
+})
+
+export type Environment = z.infer<typeof environmentSchema>
+
+/** The environment cannot be used; the message names every fault and its variable. */
+export class ConfigInvalid extends Error {
+  override readonly name = 'ConfigInvalid'
+}
+
+/**
+ * Checks the environment once, at start.
+ *
+ * @throws {ConfigInvalid} with one line for each fault, not only the first
+ */
+export function readConfig(environment: NodeJS.ProcessEnv): Environment {
+  const given = Object.fromEntries(
+    Object.entries(environment).filter(([name, value]) => value !== '' && Object.hasOwn(environmentSchema.shape, name)),
+  )
+  const parsed = environmentSchema.safeParse(given)
+  const faults = parsed.success
+    ? crossFaults(parsed.data)
+    : parsed.error.issues.map(
+        (issue) => `${issue.path.join('.')}: ${issue.message}, got ${shown(issue.path[0], given)}`,
+      )
+  if (!parsed.success || faults.length > 0)
+    throw new ConfigInvalid(`the settings cannot be used:\n  ${faults.join('\n  ')}`)
+  return parsed.data
+}
+
+const secrets = new Set(['OUTRIGGER_API_TOKEN', 'MQTT_PASSWORD', 'DATABASE_URL', 'MQTT_URL'])
+
+function shown(variable: PropertyKey | undefined, given: Record<string, unknown>): string {
+  return secrets.has(String(variable)) ? '(not shown)' : `'${given[String(variable)]}'`
+}
+
+function crossFaults(config: Environment): string[] {
+  const faults: string[] = []
+  if (!isLoopback(config.HOST) && !config.OUTRIGGER_API_TOKEN)
+    faults.push(`OUTRIGGER_API_TOKEN: needed, because HOST is ${config.HOST} and not loopback`)
+  if (!config.MQTT_URL && !isLoopback(config.MQTT_HOST) && !(config.MQTT_USERNAME && config.MQTT_PASSWORD))
+    faults.push(`MQTT_USERNAME, MQTT_PASSWORD: needed, because MQTT_HOST is ${config.MQTT_HOST} and not loopback`)
+  if (Boolean(config.MQTT_USERNAME) !== Boolean(config.MQTT_PASSWORD))
+    faults.push('MQTT_USERNAME, MQTT_PASSWORD: one is of no use without the other')
+  return faults
+}
+
+/** Whether only this machine can reach an address. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}
+
+/** All settings with meaning and default, for `--help`. */
+export function settingsHelp(): string {
+  return settings()
+    .map(
+      ({ name, meaning, fallback }) =>
+        `  ${name}\n      ${meaning}${fallback === undefined ? '' : `\n      Default: ${fallback === '' ? '(empty)' : fallback}`}`,
+    )
+    .join('\n')
+}
+
+/** All settings as a table in Markdown, for the reference in `docs/`. */
+export function settingsTable(): string {
+  const rows = settings().map(
+    ({ name, meaning, fallback }) =>
+      `| \`${name}\` | ${meaning.replaceAll('|', '\\|')} | ${fallback === undefined ? '–' : fallback === '' ? '(empty)' : `\`${fallback}\``} |`,
+  )
+  return ['| Setting | Meaning | Default |', '|---|---|---|', ...rows].join('\n')
+}
+
+function settings(): { name: string; meaning: string; fallback: string | undefined }[] {
+  return Object.entries(environmentSchema.shape).map(([name, schema]) => {
+    const fallback: unknown = schema.safeParse(undefined).data
+    return { name, meaning: schema.description ?? '', fallback: fallback === undefined ? undefined : String(fallback) }
+  })
+}
