@@ -1,9 +1,10 @@
 import { z } from 'zod'
 
 /**
- * The shape of `catalogue/*.yaml`. A file describes a machine type or a model; a type may extend another type, a
- * model extends its type. What a file leaves out it inherits; maps (signals, failure modes, tasks, parameters) merge
- * by key, and `null` as an entry removes what was inherited.
+ * The shape of `catalogue/*.yaml`. A file describes a machine type or a model; a type may extend other types (later
+ * ones win), a model extends its type. What a file leaves out it inherits; maps merge by key at every depth, `null` as
+ * an entry removes what was inherited, lists replace (but `faults`, where the nearest file's entries come first).
+ * The shape holds for what comes out of this inheritance.
  */
 
 const text = z.strictObject({ en: z.string().min(1), zh: z.string().min(1) })
@@ -12,13 +13,14 @@ export const severity = z.enum(['S1', 'S2', 'S3', 'S4'])
 export const partClass = z.enum(['A', 'B', 'C'])
 const range = z.tuple([z.number(), z.number()]).refine(([low, high]) => low < high, 'the lower end comes first')
 
-/** Holds while the signal is known and inside; a condition on a signal that is not known does not hold. */
+/** Holds while the signal is known and inside; a condition on a signal that is not known holds only with `orUnknown`. */
 const conditionSchema = z
   .strictObject({
     signal: identifier,
     above: z.number().optional(),
     below: z.number().optional(),
     equals: z.number().optional(),
+    orUnknown: z.literal(true).optional(),
   })
   .refine(
     (c) => c.above !== undefined || c.below !== undefined || c.equals !== undefined,
@@ -28,19 +30,25 @@ const conditionSchema = z
 /**
  * What a rule looks at. Without `stat` it is the value itself (highest of a summary for `high`, lowest for `low`).
  * With `stat`, over the last `windowSeconds`: mean, max, min, range (max − min), increase (last − first), slope_per_h
- * (unit per hour), share_above (% of the time above `level`). Then compared, at most one of:
- * `difference` to another signal, `gapPercent` to another signal (|a−b| in % of the larger), `baselinePercent` (change
- * in % against this machine's own baseline in the same mode and band), `baselineFactor` (value / baseline),
- * `ratedFraction` (value / the parameter of that name), `startPercent` (change over the window in % of its start).
+ * (unit per hour), share_above (% of the time above `level`). An `increase` may be taken `per` the increase of another
+ * counter over the same window (strokes per m³). Then compared, at most one of:
+ * `difference` to another signal (a − b), `signalPercent` of another signal (100·(a − b)/b), `gapPercent` to another
+ * signal (|a−b| in % of the larger), `baselinePercent` (change in % against this machine's own baseline in the same mode
+ * and band), `baselineFactor` (value / baseline), `baselineDifference` (value − baseline), `ratedFraction` (value / the
+ * parameter of that name), `startPercent` (change over the window in % of its start). The baseline of a `manual` signal
+ * is its first reading.
  */
 const measureSchema = z.strictObject({
   stat: z.enum(['mean', 'max', 'min', 'range', 'increase', 'slope_per_h', 'share_above']).optional(),
   windowSeconds: z.number().positive().optional(),
   level: z.number().optional(),
+  per: identifier.optional(),
   difference: identifier.optional(),
+  signalPercent: identifier.optional(),
   gapPercent: identifier.optional(),
   baselinePercent: z.literal(true).optional(),
   baselineFactor: z.literal(true).optional(),
+  baselineDifference: z.literal(true).optional(),
   ratedFraction: identifier.optional(),
   startPercent: z.literal(true).optional(),
   /** Signals that have to be alike for a baseline comparison, with the width of a band in the signal's unit. */
@@ -57,6 +65,8 @@ const levelSchema = z.strictObject({
 export const ruleSchema = z
   .strictObject({
     direction: z.enum(['high', 'low']),
+    /** The limit itself is already over it (≥, ≤); otherwise only what lies beyond. */
+    inclusive: z.boolean().default(false),
     measure: measureSchema.optional(),
     warn: levelSchema.optional(),
     critical: levelSchema.optional(),
@@ -115,15 +125,21 @@ export const failureModeSchema = z.strictObject({
   severity: z.strictObject({ warn: severity, critical: severity }),
   /** The signs in words. */
   signature: text,
-  /** The signs as data, at damage 1 and equal load: a factor (1 + a), an addition b in the signal's unit. */
+  /**
+   * The signs as data, at equal load: y = y0·(1 + (factor − 1)·d) + add·d, d the damage from 0 to 1. So `factor` 1.4 is
+   * +40 % at full damage, `add` is in the signal's unit.
+   */
   effects: z
     .array(z.strictObject({ signal: identifier, factor: z.number().optional(), add: z.number().optional() }))
     .default([]),
   /** How damage grows and how long from the first sign to failure. */
   law: z.strictObject({
     kind: z.enum(['linear', 'power', 'exponential', 'step', 'shock', 'intermittent']),
-    exponent: z.number().optional(),
+    exponent: z.number().positive().optional(),
     hours: range.optional(),
+    m3: range.optional(),
+    /** The same failure can also come at once (a burst hose, a dead fan motor). */
+    also: z.strictObject({ kind: z.enum(['step', 'shock']), hours: range.optional() }).optional(),
   }),
   action: text,
   parts: z.array(partSchema),
@@ -144,11 +160,30 @@ const spanSchema = z
     'needs exactly one of hours, m3, days, weeks, months, years',
   )
 
+const COUNTERS = ['hours', 'm3'] as const
+const CALENDAR = ['days', 'weeks', 'months', 'years'] as const
+
+/** A single due point: at a counter's value, after calendar time, or at whichever of the two comes first. */
+const pointSchema = z
+  .strictObject({
+    hours: z.number().positive().optional(),
+    m3: z.number().positive().optional(),
+    days: z.int().positive().optional(),
+    weeks: z.int().positive().optional(),
+    months: z.int().positive().optional(),
+    years: z.int().positive().optional(),
+  })
+  .refine((point) => {
+    const counters = COUNTERS.filter((key) => point[key] !== undefined).length
+    const dates = CALENDAR.filter((key) => point[key] !== undefined).length
+    return counters <= 1 && dates <= 1 && counters + dates >= 1
+  }, 'needs hours or m3, or days, weeks, months or years, or one of each')
+
 export const taskSchema = z.strictObject({
   name: text,
   performer: z.enum(['operator', 'customer', 'service']),
   /** One-time points, each by itself (run-in services, the twelve spot inspections). */
-  points: z.array(spanSchema).default([]),
+  points: z.array(pointSchema).default([]),
   /** Comes back every so many hours or m³, and/or every so much calendar time, whichever is first. */
   every: spanSchema.optional(),
   calendar: spanSchema.optional(),
@@ -182,7 +217,7 @@ export const catalogueFileSchema = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9][A-Za-z0-9._-]*$/)
     .optional(),
-  extends: z.string().optional(),
+  extends: z.union([z.string(), z.array(z.string()).min(1)]).optional(),
   /** A base that no machine has as its type. */
   abstract: z.boolean().default(false),
   name: text,
@@ -210,6 +245,7 @@ export type Signal = z.infer<typeof signalSchema>
 export type Part = z.infer<typeof partSchema>
 export type FailureMode = z.infer<typeof failureModeSchema>
 export type Task = z.infer<typeof taskSchema>
+export type Point = z.infer<typeof pointSchema>
 export type Span = z.infer<typeof spanSchema>
 export type FaultEntry = z.infer<typeof faultSchema>
 export type ServiceCounter = z.infer<typeof serviceCounterSchema>
