@@ -1,4 +1,4 @@
-import type { ColumnType, Generated, JSONColumnType } from 'kysely'
+import type { Generated, GeneratedAlways, JSONColumnType } from 'kysely'
 import type { Severity, Text } from '../catalogue/schema.ts'
 import type { Evidence, JobPart, Priority, WarrantyState } from './maintenance-job.ts'
 
@@ -30,7 +30,9 @@ export const ticketStates = [
 export type TicketState = (typeof ticketStates)[number]
 
 export interface JobsTable {
-  id: Generated<string>
+  /** In the order of making; `id` follows from it. */
+  number: GeneratedAlways<number>
+  id: GeneratedAlways<string>
   key: string
   machine: string
   component: string
@@ -56,7 +58,9 @@ export interface JobsTable {
 }
 
 export interface TicketsTable {
-  id: Generated<string>
+  /** In the order of making; `id` follows from it. */
+  number: GeneratedAlways<number>
+  id: GeneratedAlways<string>
   key: string
   job: string
   machine: string
@@ -93,7 +97,7 @@ export type QueueJobName = 'proactive-maintenance' | 'inspection-reminder'
 
 export interface OutboxTable {
   id: Generated<string>
-  position: ColumnType<number, never, never>
+  position: GeneratedAlways<number>
   name: QueueJobName
   payload: Json<object>
   created_at: Generated<Date>

@@ -1,8 +1,7 @@
 -- Work proposed for machines, its cases at the built-in service desk, and what waits to go onto the queue.
-create sequence job_number;
-
 create table jobs (
-  id text primary key default 'J-' || lpad(nextval('job_number')::text, 6, '0'),
+  number bigint generated always as identity,
+  id text generated always as ('J-' || lpad(number::text, greatest(6, length(number::text)), '0')) stored primary key,
   -- `<machine>/<component>/<failure mode>`
   key text not null,
   machine text not null references machines (id),
@@ -32,12 +31,12 @@ create table jobs (
   updated_at timestamptz not null
 );
 create unique index jobs_one_open on jobs (key) where state in ('proposed', 'ticketed');
-create index jobs_machine on jobs (machine, id);
-
-create sequence ticket_number;
+create unique index jobs_number on jobs (number);
+create index jobs_machine on jobs (machine, number);
 
 create table tickets (
-  id text primary key default 'T-' || lpad(nextval('ticket_number')::text, 6, '0'),
+  number bigint generated always as identity,
+  id text generated always as ('T-' || lpad(number::text, greatest(6, length(number::text)), '0')) stored primary key,
   key text not null,
   -- a job leads to one ticket at most, however often the queue delivers it
   job text not null unique references jobs (id),
@@ -65,7 +64,8 @@ create table tickets (
 );
 create unique index tickets_one_open on tickets (key) where state not in ('closed', 'cancelled');
 create index tickets_key on tickets (key, closed_at);
-create index tickets_machine on tickets (machine, id);
+create unique index tickets_number on tickets (number);
+create index tickets_machine on tickets (machine, number);
 
 create table ticket_events (
   id bigint generated always as identity primary key,
