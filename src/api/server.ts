@@ -1,0 +1,88 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import {
+  type FastifyPluginAsyncZod,
+  jsonSchemaTransform,
+  serializerCompiler,
+  validatorCompiler,
+} from '@fastify/type-provider-zod'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { Log } from '../log.ts'
+import { ApiProblem, answerProblem } from './problem.ts'
+
+export type Role = 'admin' | 'anonymous'
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** `admin` when the request carries the API token. */
+    role: Role
+  }
+}
+
+export interface ServerSettings {
+  readonly log: Log
+  /** Bearer token of the role admin; none: requests need none. */
+  readonly token: string | undefined
+  readonly version: string
+}
+
+/**
+ * The HTTP server of the API: `resources` under `/api/v1` behind the token, `open` beside it without.
+ * Described at `/openapi.json`, shown at `/docs`; errors are problem details.
+ */
+export async function buildServer(
+  { log, token, version }: ServerSettings,
+  open: FastifyPluginAsyncZod,
+  resources: readonly FastifyPluginAsyncZod[],
+): Promise<FastifyInstance> {
+  const app = Fastify({ loggerInstance: log as FastifyBaseLogger, bodyLimit: 1024 * 1024, forceCloseConnections: true, disableRequestLogging: true })
+  app.setValidatorCompiler(validatorCompiler)
+  app.setSerializerCompiler(serializerCompiler)
+  app.setErrorHandler(answerProblem)
+  app.setNotFoundHandler((request) => {
+    throw new ApiProblem(404, `nothing is at ${request.method} ${request.url.split('?')[0]}`)
+  })
+  app.decorateRequest('role', 'anonymous')
+
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Outrigger',
+        version,
+        description: 'Telemetry, alarms, maintenance jobs, tickets and inspections of construction machinery.',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+    },
+    transform: jsonSchemaTransform,
+  })
+  await app.register(swaggerUi, { routePrefix: '/docs' })
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  await app.register(open)
+  await app.register(
+    async (api) => {
+      api.addHook('onRequest', async (request, reply) => {
+        const given = bearer(request.headers.authorization)
+        if (token && given !== undefined && sameSecret(given, token)) request.role = 'admin'
+        else if (token) {
+          reply.header('www-authenticate', 'Bearer')
+          throw new ApiProblem(401, 'this needs the API token: Authorization: Bearer …')
+        }
+      })
+      for (const routes of resources) await api.register(routes)
+    },
+    { prefix: '/api/v1' },
+  )
+  return app
+}
+
+function bearer(header: string | undefined): string | undefined {
+  return header?.match(/^Bearer\s+(\S+)$/i)?.[1]
+}
+
+function sameSecret(given: string, wanted: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest()
+  return timingSafeEqual(digest(given), digest(wanted))
+}

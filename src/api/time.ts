@@ -1,0 +1,50 @@
+import { z } from 'zod'
+
+/** An instant in a query or body: RFC 3339 with a zone, or epoch milliseconds. Becomes epoch ms. */
+export const instant = z
+  .string()
+  .max(40)
+  .refine((text) => Number.isFinite(instantMs(text)), 'an RFC 3339 time with a zone, or epoch milliseconds')
+  .describe('RFC 3339 with a zone, or epoch milliseconds')
+
+const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/
+
+/** NaN when the text is no instant. */
+export function instantMs(text: string): number {
+  if (/^-?\d{1,15}$/.test(text)) return Number(text)
+  return rfc3339.test(text) ? Date.parse(text) : Number.NaN
+}
+
+/** RFC 3339 UTC with milliseconds, as every time in an answer. */
+export function rfcTime(at: Date | number): string
+export function rfcTime(at: Date | number | null | undefined): string | null
+export function rfcTime(at: Date | number | null | undefined): string | null {
+  return at === null || at === undefined ? null : new Date(at).toISOString()
+}
+
+const unitMs = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+const longestMs = 3_650 * unitMs.d
+
+/** A bucket's width: `<int>(s|m|h|d)` from 1 s to 3650 d. */
+export const bucketWidth = z
+  .string()
+  .refine((text) => Number.isFinite(bucketWidthMs(text)), 'a whole number with s, m, h or d, from 1s to 3650d')
+  .describe('For example 10s, 5m, 1h, 1d; from 1s to 3650d')
+
+/** NaN when the text is no width. */
+export function bucketWidthMs(text: string): number {
+  const match = /^(\d{1,9})([smhd])$/.exec(text)
+  if (!match) return Number.NaN
+  const width = Number(match[1]) * unitMs[match[2] as keyof typeof unitMs]
+  return width >= unitMs.s && width <= longestMs ? width : Number.NaN
+}
+
+/** Whether the runtime knows an IANA time zone. */
+export function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name })
+    return true
+  } catch {
+    return false
+  }
+}
