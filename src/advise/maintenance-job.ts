@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { partClass } from '../catalogue/schema.ts'
 
-const text = z.object({ en: z.string(), zh: z.string() })
+export const textSchema = z.object({ en: z.string(), zh: z.string() })
 const instant = z.iso.datetime().describe('RFC 3339, UTC')
 
 export const prioritySchema = z.enum(['P1', 'P2', 'P3', 'P4'])
@@ -21,7 +21,12 @@ export const machineOfJobSchema = z.object({
   timeZone: z.string(),
   language: z.enum(['en', 'zh']),
   contact: z
-    .looseObject({ name: z.string().optional(), phone: z.string().optional(), email: z.string().optional() })
+    .object({
+      name: z.string(),
+      role: z.string().optional(),
+      phone: z.string().optional(),
+      email: z.string().optional(),
+    })
     .nullable()
     .describe('The first contact of the machine'),
   position: z
@@ -38,7 +43,10 @@ export const machineOfJobSchema = z.object({
 export const evidenceSchema = z.object({
   alarm: z.string().describe('Id of the alarm; the newest where one came back'),
   signal: z.string().nullable().describe('null: a fault code, or no data at all'),
-  rule: z.string(),
+  condition: z
+    .string()
+    .describe('<signal>.<high|low>, fault.<source address>.<spn>.<fmi> or no_data: one entry for each'),
+  rule: z.string().describe('Id of the rule in the catalogue; fault or no_data for those'),
   severity: z.enum(['S1', 'S2', 'S3', 'S4']),
   value: z.number().nullable(),
   limit: z.number().nullable(),
@@ -48,7 +56,7 @@ export const evidenceSchema = z.object({
 
 export const jobPartSchema = z.object({
   number: z.string(),
-  name: text,
+  name: textSchema,
   quantity: z.number().positive(),
   unit: z.string(),
   class: partClass,
@@ -65,13 +73,13 @@ export const maintenanceJobSchema = z
     key: z.string().describe('<machine>/<component>/<failure mode>: at most one job is open per key'),
     revision: z.int().min(1).describe('Rises with every message of this job'),
     machine: machineOfJobSchema,
-    component: z.object({ id: z.string(), name: text }),
+    component: z.object({ id: z.string(), name: textSchema }),
     failureMode: z.string().describe('Code of the catalogue, limit.<signal>.<high|low>, or fault.<spn>.<fmi>'),
     severity: z.enum(['S2', 'S3', 'S4']),
     priority: prioritySchema,
-    title: text,
-    action: text,
-    reason: text,
+    title: textSchema,
+    action: textSchema,
+    reason: textSchema,
     evidence: z.array(evidenceSchema).min(1),
     parts: z.array(jobPartSchema),
     warranty: z.object({
