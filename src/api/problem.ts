@@ -1,6 +1,6 @@
+import { STATUS_CODES } from 'node:http'
 import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from '@fastify/type-provider-zod'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { STATUS_CODES } from 'node:http'
 import { z } from 'zod'
 
 /** RFC 9457 problem details. */
@@ -40,7 +40,8 @@ const statusOfError: Readonly<Record<string, number>> = {
 /** Turns whatever a route threw into problem details; nothing internal leaves the house with a 500. */
 export function answerProblem(error: FastifyError | ApiProblem, request: FastifyRequest, reply: FastifyReply): void {
   const problem = problemOf(error, request)
-  if (problem.status >= 500) request.log.error({ err: error, method: request.method, url: request.url }, 'request failed')
+  if (problem.status >= 500)
+    request.log.error({ err: error, method: request.method, url: request.url }, 'request failed')
   void reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem))
 }
 

@@ -31,7 +31,12 @@ const readingsSchema = z.object({
 const latestSchema = z.object({
   signals: z.record(
     z.string(),
-    z.object({ value: z.number(), unit: z.string().nullable(), measuredAt: z.string(), text: z.string().optional().describe('the name of an enumerated value') }),
+    z.object({
+      value: z.number(),
+      unit: z.string().nullable(),
+      measuredAt: z.string(),
+      text: z.string().optional().describe('the name of an enumerated value'),
+    }),
   ),
 })
 
@@ -49,7 +54,12 @@ export function readingRoutes({ telemetry, profileOf }: ReadingsParts): FastifyP
         const signals = Object.fromEntries(
           readings.map(({ signal, value, measuredAt }) => [
             signal,
-            { value: level(value), unit: unitOf(profile, signal), measuredAt: rfcTime(measuredAt), text: enumText(profile, signal, level(value)) },
+            {
+              value: level(value),
+              unit: unitOf(profile, signal),
+              measuredAt: rfcTime(measuredAt),
+              text: enumText(profile, signal, level(value)),
+            },
           ]),
         )
         // Sent as text: a signal may be called `__proto__`, which a serialiser by schema would drop.
@@ -96,11 +106,17 @@ export function readingRoutes({ telemetry, profileOf }: ReadingsParts): FastifyP
       return profile
     }
 
-    async function raw(range: RangeQuery, { fn, tz }: { fn?: string | undefined; tz?: string | undefined }): Promise<Point[]> {
+    async function raw(
+      range: RangeQuery,
+      { fn, tz }: { fn?: string | undefined; tz?: string | undefined },
+    ): Promise<Point[]> {
       if (fn !== undefined || tz !== undefined) throw new ApiProblem(400, '`fn` and `tz` need `every`')
       const points = await telemetry.range(range, MAX_POINTS + 1)
       if (points.length > MAX_POINTS)
-        throw new ApiProblem(400, `more than ${MAX_POINTS} points: name \`every\` (for example every=1m) or a shorter range`)
+        throw new ApiProblem(
+          400,
+          `more than ${MAX_POINTS} points: name \`every\` (for example every=1m) or a shorter range`,
+        )
       return points
     }
 

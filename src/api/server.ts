@@ -1,3 +1,4 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import {
@@ -7,7 +8,6 @@ import {
   validatorCompiler,
 } from '@fastify/type-provider-zod'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
-import { createHash, timingSafeEqual } from 'node:crypto'
 import type { Log } from '../log.ts'
 import { ApiProblem, answerProblem } from './problem.ts'
 
@@ -36,7 +36,12 @@ export async function buildServer(
   open: FastifyPluginAsyncZod,
   resources: readonly FastifyPluginAsyncZod[],
 ): Promise<FastifyInstance> {
-  const app = Fastify({ loggerInstance: log as FastifyBaseLogger, bodyLimit: 1024 * 1024, forceCloseConnections: true, disableRequestLogging: true })
+  const app = Fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    bodyLimit: 1024 * 1024,
+    forceCloseConnections: true,
+    disableRequestLogging: true,
+  })
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(answerProblem)

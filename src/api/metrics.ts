@@ -1,0 +1,99 @@
+import type { Kysely } from 'kysely'
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { Database } from '../records/tables.ts'
+import type { PipelineCounts } from '../threads.ts'
+
+export interface MetricsParts {
+  readonly db: Kysely<Database>
+  readonly counts: () => Promise<PipelineCounts>
+  /** What the broker refused, by reason. */
+  readonly refused: () => Promise<Readonly<Record<string, number>>>
+  /** Jobs on the queue by state. */
+  readonly queue: () => Promise<Readonly<Record<string, number>>>
+}
+
+/** The service's own metrics, read anew for each scrape so that one answer is one snapshot. */
+export function openMetrics({ db, counts, refused, queue }: MetricsParts): {
+  contentType: string
+  text(): Promise<string>
+} {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  const counter = (name: string, help: string, labelNames: string[] = []) =>
+    new Counter({ name: `outrigger_${name}`, help, labelNames, registers: [registry] })
+  const gauge = (name: string, help: string, labelNames: string[] = []) =>
+    new Gauge({ name: `outrigger_${name}`, help, labelNames, registers: [registry] })
+
+  const received = counter('reading_sets_received_total', 'Reading sets received, over any way.')
+  const outcomes = counter('reading_sets_total', 'Reading sets by what became of them.', ['outcome'])
+  const waiting = gauge('reading_sets_waiting', 'Reading sets in the spool that are not judged yet.')
+  const messages = counter('messages_total', 'Messages received.', ['kind', 'qos'])
+  const rejected = counter('values_rejected_total', 'Values that count as no value, by reason.', ['reason'])
+  const unknown = counter(
+    'unknown_signal_values_total',
+    'Values stored under a signal that the catalogue does not know.',
+  )
+  const conflicts = counter(
+    'reading_conflicts_total',
+    'Readings that came with another value under the same identity; the later one counts.',
+  )
+  const gaps = counter('sequence_gaps_total', 'Sequence numbers that never came.')
+  const repeats = counter('sequence_repeats_total', 'Sequence numbers that came again.')
+  const refusals = counter('refused_total', 'Packets and connections that the broker refused, by reason.', ['reason'])
+  const jobs = gauge('queue_jobs', 'Jobs on the queue by state.', ['state'])
+  const machines = gauge('machines', 'Machines by state.', ['state'])
+  const alarms = gauge('alarms_active', 'Alarms that are not normal, by severity.', ['severity'])
+  const tickets = gauge('tickets_open', 'Tickets that are neither closed nor cancelled, by priority.', ['priority'])
+  const outbox = gauge('outbox_waiting', 'Queue messages that are written and not delivered yet.')
+  const quarantine = gauge('quarantine_held', 'Entries in quarantine that nobody decided on, by reason.', ['reason'])
+
+  async function collect(): Promise<void> {
+    const [pipeline, refusedNow, queued, records] = await Promise.all([counts(), refused(), queue(), countRecords(db)])
+    for (const metric of [received, outcomes, messages, rejected, unknown, conflicts, gaps, repeats, refusals])
+      metric.reset()
+    for (const metric of [jobs, machines, alarms, tickets, quarantine]) metric.reset()
+    received.inc(pipeline.received)
+    outcomes.inc({ outcome: 'stored' }, pipeline.stored)
+    outcomes.inc({ outcome: 'duplicate' }, pipeline.duplicate)
+    outcomes.inc({ outcome: 'quarantined' }, pipeline.quarantined)
+    waiting.set(pipeline.waiting)
+    for (const { kind, qos, count } of pipeline.messages) messages.inc({ kind, qos: String(qos) }, count)
+    for (const [reason, count] of Object.entries(pipeline.rejected)) rejected.inc({ reason }, count)
+    unknown.inc(pipeline.unknownSignals)
+    conflicts.inc(pipeline.conflicts)
+    gaps.inc(pipeline.sequenceGaps)
+    repeats.inc(pipeline.sequenceRepeats)
+    for (const [reason, count] of Object.entries(refusedNow)) refusals.inc({ reason }, count)
+    for (const [state, count] of Object.entries(queued)) jobs.set({ state }, count)
+    for (const { state, count } of records.machines) machines.set({ state }, count)
+    for (const { severity, count } of records.alarms) alarms.set({ severity }, count)
+    for (const { priority, count } of records.tickets) tickets.set({ priority }, count)
+    for (const { reason, count } of records.quarantine) quarantine.set({ reason }, count)
+    outbox.set(records.outbox)
+  }
+
+  return {
+    contentType: registry.contentType,
+    async text() {
+      await collect()
+      return registry.metrics()
+    },
+  }
+}
+
+async function countRecords(db: Kysely<Database>) {
+  const count = db.fn.countAll<number>().as('count')
+  const [machines, alarms, tickets, quarantine, outbox] = await Promise.all([
+    db.selectFrom('machines').select(['state', count]).groupBy('state').execute(),
+    db.selectFrom('alarms').select(['severity', count]).where('state', '<>', 'normal').groupBy('severity').execute(),
+    db
+      .selectFrom('tickets')
+      .select(['priority', count])
+      .where('state', 'not in', ['closed', 'cancelled'])
+      .groupBy('priority')
+      .execute(),
+    db.selectFrom('quarantine').select(['reason', count]).where('state', '=', 'held').groupBy('reason').execute(),
+    db.selectFrom('outbox').select(count).where('published_at', 'is', null).executeTakeFirstOrThrow(),
+  ])
+  return { machines, alarms, tickets, quarantine, outbox: outbox.count }
+}

@@ -1,0 +1,73 @@
+import type { Environment } from './config.ts'
+import type { RecordsConnection } from './records/data-folder.ts'
+import type { BucketQuery, LatestReading, Point, RangeQuery } from './store/telemetry-store.ts'
+
+/** What each thread is given when it is started. */
+export interface ThreadStart {
+  readonly config: Environment
+  /** Absolute. */
+  readonly dataFolder: string
+  /** Counters of receipt that the first thread writes and the second reads. */
+  readonly receipts: SharedArrayBuffer
+}
+
+/** A part of the service as `/readyz` shows it. */
+export interface PartState {
+  readonly part: string
+  readonly ready: boolean
+  /** Why it is not ready, or what is to be seen to although it is. */
+  readonly note?: string | undefined
+}
+
+/** The first thread: takes in and acknowledges, and passes out what is for machines. */
+export interface ReceivingThread {
+  /** Puts a message into the spool as if it had just come; resolves when it is durable. */
+  inject(topic: string, bytes: Uint8Array): Promise<void>
+  /** Publishes to the machines, retained. */
+  publish(topic: string, payload: string): Promise<void>
+  /** Segments of the spool before this position are not needed any more. */
+  release(position: number): void
+  state(): { parts: PartState[]; refused: Record<string, number>; address: string }
+}
+
+/** Counters of the second thread, one snapshot. */
+export interface PipelineCounts {
+  readonly received: number
+  readonly stored: number
+  readonly duplicate: number
+  readonly quarantined: number
+  readonly waiting: number
+  readonly messages: { kind: string; qos: number; count: number }[]
+  readonly rejected: Record<string, number>
+  readonly unknownSignals: number
+  readonly conflicts: number
+  readonly sequenceGaps: number
+  readonly sequenceRepeats: number
+}
+
+/** The second thread: tails the spool, judges, detects, stores; answers reads of telemetry. */
+export interface PipelineThread {
+  begin(records: RecordsConnection | string): Promise<void>
+  /** The spool is durable up to here. */
+  committed(position: number): void
+  /** Takes over machines, bindings, overrides and corrections that were changed; what is received after the answer is judged by them. */
+  refresh(): Promise<void>
+  counts(): PipelineCounts
+  state(): PartState
+  range(query: RangeQuery, limit: number): Promise<Point[]>
+  buckets(query: BucketQuery): Promise<Point[]>
+  latest(machine: string): Promise<LatestReading[]>
+  reassign(query: { from: string; to: string; measuredFrom?: number; measuredTo?: number }): Promise<number>
+  stop(): Promise<void>
+}
+
+/** The third thread: records, queue, desk, API. */
+export interface OfficeThread {
+  /** Starts the records and answers how to reach them. */
+  openRecords(): Promise<{ connection: RecordsConnection | string; where: string }>
+  /** Starts queue, desk and API; answers where the API listens. */
+  open(): Promise<string>
+  /** There are new alarm events, or hours moved: these machines may need something. */
+  machinesChanged(machines: string[]): void
+  stop(): Promise<void>
+}
