@@ -1,0 +1,512 @@
+import type { DuckDBConnection } from '@duckdb/node-api'
+import { level, type SignalValue, type Summary } from '../reading.ts'
+import { appendRows, openDuckdb, rowsOf } from './duckdb-engine.ts'
+import { type LatestReadings, latestReadings } from './latest-readings.ts'
+import { localDayStarts } from './local-days.ts'
+import type {
+  BucketFunction,
+  BucketQuery,
+  Point,
+  ReadingIdentity,
+  StoredReading,
+  TelemetryStore,
+} from './telemetry-store.ts'
+
+export interface DuckdbStoreConfig {
+  /** Path of the database file; its log (`.wal`) and overflow (`.tmp`) stand beside it. */
+  readonly file: string
+  /** What DuckDB may hold in memory, MiB. */
+  readonly memoryLimitMb?: number
+  readonly threads?: number
+}
+
+const DAY_MS = 86_400_000
+
+/**
+ * After so much since the last one the store is checkpointed: the log is replayed at start (a second per 3 million
+ * rows) and what it holds stands in memory uncompressed (28 bytes a row).
+ */
+const CHECKPOINT_ROWS = 1_000_000
+/** A commit of few rows costs the replay about as much as so many rows. */
+const COMMIT_ROWS = 50
+
+const AGGREGATES: Record<BucketFunction, string> = {
+  mean: 'sum(value * coalesce(n, 1)) / sum(coalesce(n, 1))',
+  min: 'min(coalesce(low, value))',
+  max: 'max(coalesce(high, value))',
+  last: 'arg_max(value, measured_at)',
+  count: 'sum(coalesce(n, 1))',
+}
+
+type ReadingRow = readonly [measuredAt: number, value: number, low?: number, high?: number, n?: number]
+const READING_COLUMNS = 'measured_at::DOUBLE, value, low, high, n'
+
+/**
+ * Telemetry in a DuckDB file: one row per value, appended by column, each append one transaction whose log is synced
+ * before it resolves.
+ *
+ * The newest reading of every signal is kept in memory and saved in the file at each checkpoint: an upserted table would
+ * cost more than the append itself, a scan on each read more than that. At start what was appended since is added.
+ *
+ * @throws {Error} the file cannot be opened; another process that holds it is named
+ */
+export async function openDuckdbStore({
+  file,
+  memoryLimitMb = 96,
+  threads = 2,
+}: DuckdbStoreConfig): Promise<TelemetryStore> {
+  const engine = await openDuckdb({ file, memoryLimitMb, threads })
+  const { writer } = engine
+  const machines = await dictionary(writer, 'machine')
+  const signals = await dictionary(writer, 'signal')
+  const restored = await restoreLatest(writer)
+  let { latest, batch } = restored
+  let debt = restored.appendedSince
+
+  const exclusively = serial()
+  const running = new Set<Promise<unknown>>()
+
+  /** Reads in a snapshot of their own; `close` waits for them. */
+  function read<T>(work: (connection: DuckDBConnection) => Promise<T>): Promise<T> {
+    const reading = engine.read(work).finally(() => running.delete(reading))
+    running.add(reading)
+    return reading
+  }
+
+  async function checkpointWhenDue(): Promise<void> {
+    // Saving `latest` is a rewrite: it must stay small beside what was appended since.
+    if (debt < Math.max(CHECKPOINT_ROWS, 2 * latest.size)) return
+    await transaction(writer, () => saveLatest(writer, latest, batch))
+    debt = 0
+    // Refused while a long read needs the old blocks; the next due time is soon enough.
+    await writer.run('CHECKPOINT').catch(() => {
+      debt = CHECKPOINT_ROWS / 2
+    })
+  }
+
+  function identified(machine: string, signal: string): { machineId: number; signalId: number } | undefined {
+    const machineId = machines.ids.get(machine)
+    const signalId = signals.ids.get(signal)
+    return machineId === undefined || signalId === undefined ? undefined : { machineId, signalId }
+  }
+
+  return {
+    async append(readings, replacing = []) {
+      if (readings.length + replacing.length === 0) return
+      await exclusively(async () => {
+        await checkpointWhenDue()
+        const rows = [...readings, ...replacing]
+        const machineIds = Float64Array.from(rows, ({ machine }) => machines.idOf(machine))
+        const signalIds = Float64Array.from(rows, ({ signal }) => signals.idOf(signal))
+        try {
+          await transaction(writer, async () => {
+            await machines.save()
+            await signals.save()
+            if (replacing.length > 0) {
+              const first = readings.length
+              await ask(writer, machineIds.subarray(first), signalIds.subarray(first), replacing)
+              for (const table of ['plain', 'summary'])
+                await writer.run(`DELETE FROM ${table} USING asked WHERE ${IS_ASKED(table)}`)
+            }
+            await appendReadings(writer, batch + 1, rows, machineIds, signalIds)
+          })
+        } catch (error) {
+          machines.forget()
+          signals.forget()
+          throw error
+        }
+        machines.keep()
+        signals.keep()
+        batch += 1
+        debt += rows.length + COMMIT_ROWS
+        for (const [index, { measuredAt, value }] of rows.entries())
+          latest.note(machineIds[index] as number, signalIds[index] as number, measuredAt, value)
+      })
+    },
+
+    async find(identities) {
+      const found: StoredReading[] = []
+      const asked: ReadingIdentity[] = []
+      for (const { machine, signal, measuredAt } of identities) {
+        const ids = identified(machine, signal)
+        const newest = ids && latest.get(ids.machineId, ids.signalId)
+        if (!newest || measuredAt > newest.measuredAt) continue
+        if (measuredAt === newest.measuredAt) found.push({ machine, signal, measuredAt, value: newest.value })
+        else asked.push({ machine, signal, measuredAt })
+      }
+      if (asked.length === 0) return found
+
+      const rows = await read(async (connection) => {
+        const machineIds = asked.map(({ machine }) => machines.ids.get(machine) as number)
+        const signalIds = asked.map(({ signal }) => signals.ids.get(signal) as number)
+        await ask(connection, machineIds, signalIds, asked)
+        return rowsOf<readonly [machine: number, signal: number, ...ReadingRow]>(
+          connection,
+          `SELECT reading.machine, reading.signal, ${READING_COLUMNS.replace('measured_at', 'reading.measured_at')}
+           FROM reading JOIN asked ON ${IS_ASKED('reading')}`,
+        )
+      })
+      for (const [machineId, signalId, ...row] of rows) {
+        found.push({
+          machine: machines.names[machineId] as string,
+          signal: signals.names[signalId] as string,
+          measuredAt: row[0],
+          value: storedValue(row),
+        })
+      }
+      return found
+    },
+
+    async highWaterMarks() {
+      return Array.from(latest.all(), ({ machine, signal, measuredAt }) => ({
+        machine: machines.names[machine] as string,
+        signal: signals.names[signal] as string,
+        measuredAt,
+      }))
+    },
+
+    async range({ machine, signal, from, to }, limit) {
+      const ids = identified(machine, signal)
+      if (!ids) return []
+      return read((connection) =>
+        rowsOf<Point>(
+          connection,
+          `SELECT measured_at::DOUBLE, value FROM reading WHERE ${IN_RANGE} ORDER BY measured_at LIMIT $limit`,
+          { ...ids, from: instant(from), to: instant(to), limit: BigInt(limit) },
+        ),
+      )
+    },
+
+    async history({ machine, signals: wanted, from, to }) {
+      const machineId = machines.ids.get(machine)
+      const signalIds = wanted?.map((signal) => signals.ids.get(signal)).filter((id) => id !== undefined)
+      if (machineId === undefined || signalIds?.length === 0) return []
+      const ofSignals = signalIds ? `AND signal IN (${signalIds.join(', ')})` : ''
+      const rows = await read((connection) =>
+        rowsOf<readonly [signal: number, ...ReadingRow]>(
+          connection,
+          `SELECT signal, ${READING_COLUMNS} FROM reading
+           WHERE machine = $machineId ${ofSignals} AND measured_at >= $from AND measured_at < $to ORDER BY measured_at`,
+          { machineId, from: instant(from), to: instant(to) },
+        ),
+      )
+      return rows.map(([signalId, ...row]) => ({
+        machine,
+        signal: signals.names[signalId] as string,
+        measuredAt: row[0],
+        value: storedValue(row),
+      }))
+    },
+
+    async buckets(query) {
+      const ids = identified(query.machine, query.signal)
+      if (!ids) return []
+      const range = { ...ids, from: instant(query.from), to: instant(query.to) }
+      return read(async (connection) => {
+        if (query.timeZone === undefined) {
+          return rowsOf<Point>(
+            connection,
+            // The remainder keeps the sign of what is divided: the second one puts instants before 1970 into their bucket.
+            `SELECT (measured_at - (measured_at % $every + $every) % $every)::DOUBLE AS start, ${AGGREGATES[query.fn]}
+             FROM reading WHERE ${IN_RANGE} GROUP BY start ORDER BY start`,
+            { ...range, every: BigInt(query.everyMs) },
+          )
+        }
+        return dayBuckets(connection, query, query.timeZone, range)
+      })
+    },
+
+    async latest(machine) {
+      const machineId = machines.ids.get(machine)
+      if (machineId === undefined) return []
+      return Array.from(latest.ofMachine(machineId), ({ signal, measuredAt, value }) => ({
+        signal: signals.names[signal] as string,
+        measuredAt,
+        value,
+      }))
+    },
+
+    async dropBefore(before) {
+      return exclusively(async () => {
+        const kept = latestReadings()
+        for (const { machine, signal, measuredAt, value } of latest.all())
+          if (measuredAt >= before) kept.note(machine, signal, measuredAt, value)
+        const dropped = await transaction(writer, async () => {
+          let rows = 0
+          for (const table of ['plain', 'summary'])
+            rows += await changed(writer, `DELETE FROM ${table} WHERE measured_at < $before`, {
+              before: instant(before),
+            })
+          if (rows > 0) await saveLatest(writer, kept, batch)
+          return rows
+        })
+        latest = kept
+        debt += dropped
+        await checkpointWhenDue() // only that frees the space
+        return dropped
+      })
+    },
+
+    async reassign({ from, to, measuredFrom = Number.NEGATIVE_INFINITY, measuredTo = Number.POSITIVE_INFINITY }) {
+      return exclusively(async () => {
+        const source = machines.ids.get(from)
+        if (source === undefined || from === to) return 0
+        const target = machines.idOf(to)
+        const range = { source, target, from: instant(measuredFrom), to: instant(measuredTo) }
+        const moving = 'machine = $source AND measured_at >= $from AND measured_at < $to'
+        let moved: { rows: number; latest: LatestReadings }
+        try {
+          moved = await transaction(writer, async () => {
+            await machines.save()
+            let rows = 0
+            for (const table of ['plain', 'summary'])
+              await changed(
+                writer,
+                `DELETE FROM ${table} WHERE ${moving} AND EXISTS (FROM reading AS standing WHERE standing.machine = $target
+                 AND standing.signal = ${table}.signal AND standing.measured_at = ${table}.measured_at)`,
+                range,
+              )
+            for (const table of ['plain', 'summary'])
+              rows += await changed(writer, `UPDATE ${table} SET machine = $target WHERE ${moving}`, range)
+            const after = latestReadings()
+            for (const { machine, signal, measuredAt, value } of latest.all())
+              if (machine !== source && machine !== target) after.note(machine, signal, measuredAt, value)
+            await noteNewest(writer, after, `machine IN (${source}, ${target})`)
+            await saveLatest(writer, after, batch)
+            return { rows, latest: after }
+          })
+        } catch (error) {
+          machines.forget()
+          throw error
+        }
+        machines.keep()
+        latest = moved.latest
+        debt += moved.rows
+        return moved.rows
+      })
+    },
+
+    async close() {
+      await exclusively(async () => {
+        await Promise.allSettled(running)
+        await transaction(writer, () => saveLatest(writer, latest, batch))
+        engine.close() // checkpoints
+      })
+    },
+  }
+}
+
+const IN_RANGE = 'machine = $machineId AND signal = $signalId AND measured_at >= $from AND measured_at < $to'
+const IS_ASKED = (table: string) =>
+  `${table}.machine = asked.machine AND ${table}.signal = asked.signal AND ${table}.measured_at = asked.measured_at`
+
+/** An instant as DuckDB compares it: times are stored in whole ms, so the next one upwards asks the same. */
+function instant(epochMs: number): bigint {
+  const farthest = 8.64e15 // what a Date can be
+  return BigInt(Math.ceil(Math.min(Math.max(epochMs, -farthest), farthest)))
+}
+
+function storedValue([, value, min, max, n]: ReadingRow): SignalValue {
+  return n === undefined ? value : { min: min as number, mean: value, max: max as number, n }
+}
+
+/** Runs one piece of work after the other, in the order of the calls; an error is its caller's alone. */
+function serial() {
+  let last: Promise<unknown> = Promise.resolve()
+  return <T>(work: () => Promise<T>): Promise<T> => {
+    const result = last.then(work)
+    last = result.catch(() => {})
+    return result
+  }
+}
+
+async function transaction<T>(connection: DuckDBConnection, work: () => Promise<T>): Promise<T> {
+  await connection.run('BEGIN')
+  try {
+    const result = await work()
+    await connection.run('COMMIT')
+    return result
+  } catch (error) {
+    await connection.run('ROLLBACK').catch(() => {}) // a commit that failed has rolled back already
+    throw error
+  }
+}
+
+async function changed(
+  connection: DuckDBConnection,
+  sql: string,
+  values: Record<string, number | bigint>,
+): Promise<number> {
+  const [row] = await rowsOf<readonly [bigint]>(connection, sql, values)
+  return Number(row?.[0] ?? 0)
+}
+
+/** Puts identities into the temporary table `asked` of the connection. */
+async function ask(
+  connection: DuckDBConnection,
+  machineIds: ArrayLike<number>,
+  signalIds: ArrayLike<number>,
+  identities: readonly ReadingIdentity[],
+): Promise<void> {
+  await connection.run('CREATE OR REPLACE TEMP TABLE asked (machine INTEGER, signal INTEGER, measured_at BIGINT)')
+  await appendRows(connection, 'temp.asked', [
+    { kind: 'number', values: machineIds },
+    { kind: 'number', values: signalIds },
+    { kind: 'number', values: Float64Array.from(identities, ({ measuredAt }) => measuredAt) },
+  ])
+}
+
+async function appendReadings(
+  connection: DuckDBConnection,
+  batch: number,
+  rows: readonly StoredReading[],
+  machineIds: Float64Array,
+  signalIds: Float64Array,
+): Promise<void> {
+  const plain: number[] = []
+  const summaries: number[] = []
+  for (const [index, { value }] of rows.entries()) (typeof value === 'number' ? plain : summaries).push(index)
+  const column = (indexes: readonly number[], get: (index: number) => number) =>
+    ({ kind: 'number', values: Float64Array.from(indexes, get) }) as const
+  const identity = (indexes: readonly number[]) => [
+    column(indexes, () => batch),
+    column(indexes, (index) => machineIds[index] as number),
+    column(indexes, (index) => signalIds[index] as number),
+    column(indexes, (index) => (rows[index] as StoredReading).measuredAt),
+  ]
+  const summary = (index: number) => (rows[index] as StoredReading).value as Summary
+
+  await appendRows(connection, 'plain', [
+    ...identity(plain),
+    column(plain, (index) => (rows[index] as StoredReading).value as number),
+  ])
+  await appendRows(connection, 'summary', [
+    ...identity(summaries),
+    column(summaries, (index) => summary(index).mean),
+    column(summaries, (index) => summary(index).min),
+    column(summaries, (index) => summary(index).max),
+    column(summaries, (index) => summary(index).n),
+  ])
+}
+
+/** Adds the newest reading per machine and signal of the rows that `where` chooses. */
+async function noteNewest(connection: DuckDBConnection, latest: LatestReadings, where: string): Promise<void> {
+  const rows = await rowsOf<readonly [machine: number, signal: number, ...ReadingRow]>(
+    connection,
+    `SELECT machine, signal, newest.measured_at::DOUBLE, newest.value, newest.low, newest.high, newest.n FROM (
+       SELECT machine, signal,
+         arg_max({measured_at: measured_at, value: value, low: low, high: high, n: n}, measured_at) AS newest
+       FROM reading WHERE ${where} GROUP BY machine, signal)`,
+  )
+  for (const [machine, signal, ...row] of rows) latest.note(machine, signal, row[0], storedValue(row))
+}
+
+async function saveLatest(connection: DuckDBConnection, latest: LatestReadings, until: number): Promise<void> {
+  const machines = new Float64Array(latest.size)
+  const signals = new Float64Array(latest.size)
+  const times = new Float64Array(latest.size)
+  const [values, lows, highs, counts] = [0, 1, 2, 3].map(() => new Float64Array(latest.size).fill(Number.NaN)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ]
+  let index = 0
+  for (const { machine, signal, measuredAt, value } of latest.all()) {
+    machines[index] = machine
+    signals[index] = signal
+    times[index] = measuredAt
+    values[index] = level(value)
+    if (typeof value !== 'number') {
+      lows[index] = value.min
+      highs[index] = value.max
+      counts[index] = value.n
+    }
+    index += 1
+  }
+  await connection.run('DELETE FROM latest')
+  await appendRows(connection, 'latest', [
+    ...[machines, signals, times, values].map((column) => ({ kind: 'number', values: column }) as const),
+    ...[lows, highs, counts].map((column) => ({ kind: 'nullable', values: column }) as const),
+  ])
+  await connection.run('DELETE FROM latest_until')
+  await appendRows(connection, 'latest_until', [{ kind: 'number', values: [until] }])
+}
+
+/** What `saveLatest` saved, and what was appended after it. */
+async function restoreLatest(connection: DuckDBConnection) {
+  const latest = latestReadings()
+  const saved = await rowsOf<readonly [machine: number, signal: number, ...ReadingRow]>(
+    connection,
+    `SELECT machine, signal, ${READING_COLUMNS} FROM latest`,
+  )
+  for (const [machine, signal, ...row] of saved) latest.note(machine, signal, row[0], storedValue(row))
+
+  const [until] = await rowsOf<readonly [number]>(connection, 'SELECT batch FROM latest_until')
+  const since = `batch > ${until?.[0] ?? 0}`
+  await noteNewest(connection, latest, since)
+  const [appended] = await rowsOf<readonly [batch: number | undefined, rows: number]>(
+    connection,
+    `SELECT max(batch), count(*)::DOUBLE FROM reading WHERE ${since}`,
+  )
+  return { latest, batch: appended?.[0] ?? until?.[0] ?? 0, appendedSince: appended?.[1] ?? 0 }
+}
+
+/** Names and their integer ids, as the table of that name holds them. */
+async function dictionary(connection: DuckDBConnection, table: 'machine' | 'signal') {
+  const ids = new Map<string, number>()
+  const names: string[] = []
+  for (const [id, name] of await rowsOf<readonly [number, string]>(connection, `SELECT id, name FROM ${table}`)) {
+    ids.set(name, id)
+    names[id] = name
+  }
+  let saved = names.length
+  return {
+    ids: ids as ReadonlyMap<string, number>,
+    names: names as readonly string[],
+    /** The id of a name; a new one holds once it is saved and its transaction committed, told by `keep` or `forget`. */
+    idOf(name: string): number {
+      const known = ids.get(name)
+      if (known !== undefined) return known
+      ids.set(name, names.length)
+      return names.push(name) - 1
+    },
+    async save() {
+      const added = names.slice(saved)
+      await appendRows(connection, table, [
+        { kind: 'number', values: added.map((_, index) => saved + index) },
+        { kind: 'text', values: added },
+      ])
+    },
+    keep() {
+      saved = names.length
+    },
+    forget() {
+      for (const name of names.splice(saved)) ids.delete(name)
+    },
+  }
+}
+
+async function dayBuckets(
+  connection: DuckDBConnection,
+  { everyMs, fn }: BucketQuery,
+  timeZone: string,
+  range: Record<string, number | bigint>,
+): Promise<Point[]> {
+  if (everyMs % DAY_MS !== 0) throw new RangeError(`buckets in a time zone are whole days, not ${everyMs} ms`)
+  const [ends] = await rowsOf<readonly [first?: number, last?: number]>(
+    connection,
+    `SELECT min(measured_at)::DOUBLE, max(measured_at)::DOUBLE FROM reading WHERE ${IN_RANGE}`,
+    range,
+  )
+  if (ends?.[0] === undefined || ends[1] === undefined) return []
+  const starts = localDayStarts(ends[0], ends[1], timeZone, everyMs / DAY_MS)
+  await connection.run('CREATE OR REPLACE TEMP TABLE bucket (start BIGINT)')
+  await appendRows(connection, 'temp.bucket', [{ kind: 'number', values: starts }])
+  return rowsOf<Point>(
+    connection,
+    `SELECT start::DOUBLE, ${AGGREGATES[fn]} FROM reading ASOF JOIN bucket ON measured_at >= start
+     WHERE ${IN_RANGE} GROUP BY start ORDER BY start`,
+    range,
+  )
+}
