@@ -1,5 +1,5 @@
 import type { Profile } from '../catalogue/catalogue.ts'
-import type { Text } from '../catalogue/schema.ts'
+import type { Measure, Text } from '../catalogue/schema.ts'
 import type { Evidence, JobPart } from './maintenance-job.ts'
 
 /** What a job says to people, and the parts it needs. */
@@ -74,11 +74,11 @@ export function reasonText(profile: Profile, evidence: readonly Evidence[]): Tex
   return { en: clauses.map(({ en }) => en).join('; '), zh: clauses.map(({ zh }) => zh).join('；') }
 }
 
-function clause(profile: Profile, { signal, condition, value, limit, unit, since }: Evidence): Text {
+function clause(profile: Profile, { signal, condition, rule, value, limit, unit, since }: Evidence): Text {
   const when = `${since.slice(0, 10)} ${since.slice(11, 16)} UTC`
   if (signal === null) return wordsOf(condition, when)
 
-  const name = signalName(profile, signal)
+  const name = measuredName(profile, signal, profile.rules.get(rule)?.measure)
   const low = condition.endsWith('.low')
   const measured = value === null ? '' : ` ${quantity(value, unit)}`
   const than: Text =
@@ -98,6 +98,44 @@ function wordsOf(condition: string, when: string): Text {
     en: `Fault code SPN ${spn} FMI ${fmi} active since ${when}`,
     zh: `故障码 SPN ${spn} FMI ${fmi}，自 ${when} 起存在`,
   }
+}
+
+/** The signal with what is made of it before it is compared: `Boom pressure (rise per hour)`. */
+function measuredName(profile: Profile, signal: string, measure: Measure | undefined): Text {
+  const name = signalName(profile, signal)
+  const steps = measure ? [...statistic(measure), ...comparison(profile, measure)] : []
+  if (steps.length === 0) return name
+  return {
+    en: `${name.en} (${steps.map(({ en }) => en).join(', ')})`,
+    zh: `${name.zh}（${steps.map(({ zh }) => zh).join('，')}）`,
+  }
+}
+
+const statistics: Readonly<Record<NonNullable<Measure['stat']>, Text>> = {
+  mean: { en: 'mean', zh: '平均值' },
+  max: { en: 'highest', zh: '最大值' },
+  min: { en: 'lowest', zh: '最小值' },
+  range: { en: 'range', zh: '波动幅度' },
+  increase: { en: 'increase', zh: '增量' },
+  slope_per_h: { en: 'rise per hour', zh: '每小时变化' },
+  share_above: { en: 'share of time above its level', zh: '超标时间占比' },
+}
+
+function statistic({ stat }: Measure): Text[] {
+  return stat ? [statistics[stat]] : []
+}
+
+function comparison(profile: Profile, measure: Measure): Text[] {
+  const other = measure.difference ?? measure.signalPercent ?? measure.gapPercent
+  if (other) {
+    const name = signalName(profile, other)
+    return [{ en: `against ${inSentence(name.en)}`, zh: `与${name.zh}相比` }]
+  }
+  if (measure.baselinePercent || measure.baselineFactor || measure.baselineDifference)
+    return [{ en: 'against its own baseline', zh: '与自身基线相比' }]
+  if (measure.ratedFraction) return [{ en: 'as part of its rating', zh: '与额定值之比' }]
+  if (measure.startPercent) return [{ en: 'against the start of the window', zh: '与时段开始时相比' }]
+  return []
 }
 
 function signalName(profile: Profile, signal: string): Text {
