@@ -1,21 +1,12 @@
 import type { Generated, GeneratedAlways, JSONColumnType } from 'kysely'
+import type { CounterReading } from '../features/hours-ledger.ts'
+import type { UseDay } from '../features/hours-ledger-use.ts'
 
 /** jsonb: goes in as JSON text (the driver would make a PostgreSQL array of a list), comes out parsed. */
 type Json<T extends object> = JSONColumnType<T, string, string>
 
 export const inspectionStates = ['unknown', 'upcoming', 'open', 'overdue', 'done', 'skipped'] as const
 export type InspectionState = (typeof inspectionStates)[number]
-
-/** UTC day as YYYY-MM-DD, use on it in h or m³, and how many ms of the day that use covers. */
-export type UseDay = readonly [day: string, used: number, coveredMs: number]
-
-/** What a machine's counter stands at; `inDoubt`: it fell or jumped and nobody has decided yet. */
-export interface CounterReading {
-  readonly value: number
-  /** Epoch ms. */
-  readonly at: number
-  readonly inDoubt: boolean
-}
 
 export interface ServiceLedgersTable {
   machine: string
