@@ -1,14 +1,26 @@
-/** A message as it stands in the spool: what was received, before anybody looked inside. */
-export interface SpooledMessage {
-  /** Global byte offset of the record in the spool; rises, never repeats. */
-  readonly position: number
-  /** Offset of the record after it: progress is recorded as this number. */
-  readonly next: number
+/**
+ * What a topic promises, known at receipt. Telemetry (of machines and of gateways) and whatever is on nobody's topic
+ * (`other`) bears reading sets; faults and status bear none.
+ */
+export const MESSAGE_KINDS = ['telemetry', 'faults', 'status', 'other'] as const
+export type MessageKind = (typeof MESSAGE_KINDS)[number]
+
+/** What a broker delivered. */
+export interface Arrival {
   readonly receivedAt: number
   readonly topic: string
   readonly payload: Buffer
   readonly qos: 0 | 1 | 2
   readonly retained: boolean
+}
+
+/** A message as it stands in the spool: what was received, before anybody looked inside. */
+export interface SpooledMessage extends Arrival {
+  /** Global byte offset of the record in the spool; rises, never repeats. */
+  readonly position: number
+  /** Offset of the record after it: progress is recorded as this number. */
+  readonly next: number
+  readonly kind: MessageKind
   /** `replay`: put in again from quarantine. */
   readonly origin: 'mqtt' | 'replay'
 }
@@ -27,7 +39,12 @@ export type QuarantineReason =
 /** What a codec makes of one message. Judgement of values and machines comes after it. */
 export type Decoded =
   | { readonly kind: 'telemetry'; readonly sets: readonly (RawSet | UndecodedSet)[] }
-  | { readonly kind: 'faults'; readonly device: string; readonly measuredAt: number; readonly codes: readonly FaultCode[] }
+  | {
+      readonly kind: 'faults'
+      readonly device: string
+      readonly measuredAt: number
+      readonly codes: readonly FaultCode[]
+    }
   | { readonly kind: 'status'; readonly device: string; readonly measuredAt: number; readonly online: boolean }
   | { readonly kind: 'undecodable'; readonly reason: QuarantineReason; readonly detail: string }
 
@@ -38,6 +55,8 @@ export interface RawSet {
   readonly mode: string | undefined
   /** As they came, in order; a name may be anything. */
   readonly signals: ReadonlyMap<string, unknown>
+  /** How many values were overwritten by a later one under the same name in the same set. */
+  readonly repeated: number
   /** The bytes of this set alone, made when it has to be kept. */
   readonly bytes: () => Buffer
 }
