@@ -17,6 +17,14 @@ export class TicketTransitionRefused extends Error {
   override readonly name = 'TicketTransitionRefused'
 }
 
+/** A ticket is not cancelled without a reason. */
+export class TicketReasonMissing extends Error {
+  override readonly name = 'TicketReasonMissing'
+  constructor(id: string) {
+    super(`cancelling ticket ${id} needs a reason`)
+  }
+}
+
 const working = ['triaged', 'dispatched', 'accepted', 'en_route', 'on_site', 'waiting_parts', 'repaired'] as const
 const aside = ['escalated_region', 'escalated_hq', 'cancelled'] as const
 
@@ -135,7 +143,8 @@ export interface StateChange {
  * Moves a ticket on. With `closed` its job is done, with `cancelled` withdrawn, in the same transaction.
  *
  * @throws {TicketUnknown}
- * @throws {TicketTransitionRefused} the state cannot follow on the present one, or `cancelled` comes without a reason
+ * @throws {TicketTransitionRefused} the state cannot follow on the present one
+ * @throws {TicketReasonMissing} it is to be cancelled without a reason
  */
 export function changeTicketState(db: Kysely<Database>, id: string, change: StateChange): Promise<TicketWithHistory> {
   const { state, user, reason, now } = change
@@ -146,8 +155,7 @@ export function changeTicketState(db: Kysely<Database>, id: string, change: Stat
       const ways = possible.length === 0 ? 'nothing' : possible.join(', ')
       throw new TicketTransitionRefused(`ticket ${id} is ${ticket.state}: ${state} cannot follow, but ${ways} can`)
     }
-    if (state === 'cancelled' && !reason?.trim())
-      throw new TicketTransitionRefused(`cancelling ticket ${id} needs a reason`)
+    if (state === 'cancelled' && !reason?.trim()) throw new TicketReasonMissing(id)
 
     const at = new Date(now)
     const ends = state === 'closed' || state === 'cancelled'
