@@ -23,12 +23,12 @@ export interface DuckdbStoreConfig {
 const DAY_MS = 86_400_000
 
 /**
- * After so much since the last one the store is checkpointed: the log is replayed at start (a second per 3 million
+ * After so much since the last one the store is checkpointed: the log is replayed at start (a quarter of a second per million
  * rows) and what it holds stands in memory uncompressed (28 bytes a row).
  */
 const CHECKPOINT_ROWS = 1_000_000
 /** A commit of few rows costs the replay about as much as so many rows. */
-const COMMIT_ROWS = 50
+const COMMIT_ROWS = 500
 
 const AGGREGATES: Record<BucketFunction, string> = {
   mean: 'sum(value * coalesce(n, 1)) / sum(coalesce(n, 1))',
@@ -48,6 +48,9 @@ const READING_COLUMNS = 'measured_at::DOUBLE, value, low, high, n'
  * The newest reading of every signal is kept in memory and saved in the file at each checkpoint: an upserted table would
  * cost more than the append itself, a scan on each read more than that. At start what was appended since is added.
  *
+ * After an error that DuckDB calls fatal (a disk that was full while it checkpointed) the file is opened anew by the
+ * next call.
+ *
  * @throws {Error} the file cannot be opened; another process that holds it is named
  */
 export async function openDuckdbStore({
@@ -55,6 +58,56 @@ export async function openDuckdbStore({
   memoryLimitMb = 96,
   threads = 2,
 }: DuckdbStoreConfig): Promise<TelemetryStore> {
+  let closing = Promise.resolve()
+  let opening: Promise<TelemetryStore> | undefined
+  function opened(): Promise<TelemetryStore> {
+    opening ??= closing
+      .then(() => openOnce({ file, memoryLimitMb, threads }))
+      .catch((error: unknown) => {
+        opening = undefined
+        throw error
+      })
+    return opening
+  }
+
+  async function call<T>(work: (store: TelemetryStore) => Promise<T>): Promise<T> {
+    const mine = opened()
+    const store = await mine
+    try {
+      return await work(store)
+    } catch (error) {
+      if (opening === mine && isFatal(error)) {
+        opening = undefined
+        closing = store.close().catch(() => {})
+      }
+      throw error
+    }
+  }
+
+  await opened()
+  return {
+    append: (readings, replacing) => call((store) => store.append(readings, replacing)),
+    find: (identities) => call((store) => store.find(identities)),
+    highWaterMarks: () => call((store) => store.highWaterMarks()),
+    range: (query, limit) => call((store) => store.range(query, limit)),
+    history: (query) => call((store) => store.history(query)),
+    buckets: (query) => call((store) => store.buckets(query)),
+    latest: (machine) => call((store) => store.latest(machine)),
+    dropBefore: (before) => call((store) => store.dropBefore(before)),
+    reassign: (query) => call((store) => store.reassign(query)),
+    async close() {
+      await closing
+      await (await opening)?.close()
+    },
+  }
+}
+
+function isFatal(error: unknown): boolean {
+  return error instanceof Error && /^(FATAL|INTERNAL) Error/.test(error.message)
+}
+
+/** The store until its first fatal error. */
+async function openOnce({ file, memoryLimitMb, threads }: Required<DuckdbStoreConfig>): Promise<TelemetryStore> {
   const engine = await openDuckdb({ file, memoryLimitMb, threads })
   const { writer } = engine
   const machines = await dictionary(writer, 'machine')
@@ -289,8 +342,11 @@ export async function openDuckdbStore({
     async close() {
       await exclusively(async () => {
         await Promise.allSettled(running)
-        await transaction(writer, () => saveLatest(writer, latest, batch))
-        engine.close() // checkpoints
+        try {
+          await transaction(writer, () => saveLatest(writer, latest, batch))
+        } finally {
+          engine.close() // checkpoints
+        }
       })
     },
   }
