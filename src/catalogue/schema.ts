@@ -235,6 +235,8 @@ export const catalogueFileSchema = z.strictObject({
   tasks: z.record(z.string().regex(/^[A-Z][A-Z0-9_]*$/), taskSchema.nullable()).optional(),
 })
 
+/** What a file says once inheritance is resolved. */
+export type MachineFile = z.infer<typeof catalogueFileSchema>
 export type Severity = z.infer<typeof severity>
 export type Text = z.infer<typeof text>
 export type Condition = z.infer<typeof conditionSchema>
