@@ -1,0 +1,179 @@
+import { join, resolve } from 'node:path'
+import { MessageChannel, Worker } from 'node:worker_threads'
+import type { BrokerFront } from './acquire/broker-front.ts'
+import { openReceipts } from './acquire/counts.ts'
+import { startEmbeddedBroker } from './acquire/embedded-broker.ts'
+import { startExternalBroker } from './acquire/external-broker.ts'
+import type { Arrival } from './acquire/message.ts'
+import { openSpool, type Spool } from './acquire/spool.ts'
+import { messageKind } from './acquire/topics.ts'
+import { type Environment, readConfig, settingsHelp } from './config.ts'
+import { type Log, openLog } from './log.ts'
+import { type DataFolderHold, holdDataFolder } from './records/data-folder.ts'
+import { joinThread, type Peer } from './rpc.ts'
+import type { OfficeThread, PartState, PipelineThread, ReceivingThread, ThreadStart } from './threads.ts'
+
+/** Everything has to be down by then; a part that hangs must not keep the process. */
+const STOP_MS = 4_700
+
+const help = `npm start: runs Outrigger until it is told to stop (Ctrl-C or SIGTERM).
+
+Settings, from the environment:
+
+${settingsHelp()}
+`
+
+if (process.argv.includes('--help') || process.argv.includes('-h')) console.log(help)
+else await start()
+
+async function start(): Promise<void> {
+  try {
+    const config = readConfig(process.env)
+    await run(config, openLog('main', config.LOG_LEVEL))
+  } catch (error) {
+    // what stops a start is for people: a sentence, not a stack
+    console.error(`outrigger cannot start: ${error instanceof Error ? error.message : error}`)
+    process.exit(1)
+  }
+}
+
+/** Builds the parts, joins them, and stops them in reverse order. */
+async function run(config: Environment, log: Log): Promise<void> {
+  const startedAt = performance.now()
+  const dataFolder = resolve(config.OUTRIGGER_DATA)
+  const running: { name: string; stop: () => Promise<unknown> }[] = []
+  let stopping = false
+
+  const stop = async (exitCode: number) => {
+    if (stopping) return process.exit(exitCode)
+    stopping = true
+    setTimeout(() => {
+      log.error('a part did not stop in time')
+      process.exit(1)
+    }, STOP_MS).unref()
+    for (const { name, stop: end } of running.reverse())
+      await end().catch((error: unknown) => log.error({ err: error, stopping: name }, 'a part did not stop cleanly'))
+    log.info('stopped')
+    process.exit(exitCode)
+  }
+
+  process.on('SIGINT', () => void stop(0))
+  process.on('SIGTERM', () => void stop(0))
+
+  try {
+    const hold = await holdDataFolder(dataFolder, {})
+    running.push({ name: 'data folder', stop: () => hold.release() })
+
+    const receipts = openReceipts()
+    const kindOf = (topic: string) => messageKind(topic, config.MQTT_TOPIC_PREFIX)
+    const spool = await openSpool({
+      folder: join(dataFolder, 'spool'),
+      segmentBytes: config.OUTRIGGER_SPOOL_SEGMENT_BYTES,
+      kindOf,
+      log,
+    })
+    running.push({ name: 'spool', stop: () => spool.close() })
+    receipts.add(spool.waitingAtStart)
+
+    const thread: ThreadStart = { config, dataFolder, receipts: receipts.shared }
+    const crashed = (name: string) => (error: unknown) => {
+      log.fatal({ err: error, thread: name }, 'a thread has ended')
+      void stop(1)
+    }
+    const { port1, port2 } = new MessageChannel()
+    const pipelineWorker = new Worker(new URL('./pipeline.js', import.meta.url), {
+      workerData: { ...thread, office: port1 },
+      transferList: [port1],
+    }).on('error', crashed('pipeline'))
+    const officeWorker = new Worker(new URL('./office.js', import.meta.url), {
+      workerData: { ...thread, pipeline: port2 },
+      transferList: [port2],
+    }).on('error', crashed('office'))
+
+    let front: BrokerFront | undefined
+    const offered = receivingThread(spool, () => front)
+    const pipeline: Peer<PipelineThread> = joinThread(pipelineWorker, { ...offered })
+    const office: Peer<OfficeThread> = joinThread(officeWorker, { ...offered })
+
+    running.push({ name: 'office', stop: () => office.ask.stop() })
+    const records = await office.ask.openRecords()
+    await hold.update({ records: typeof records.connection === 'string' ? undefined : records.connection })
+    log.info({ where: records.where }, 'records ready')
+
+    running.push({ name: 'pipeline', stop: () => pipeline.ask.stop() })
+    spool.onCommit(({ position, tally }) => {
+      receipts.add(tally)
+      pipeline.tell('committed', position)
+    })
+    await pipeline.ask.begin(records.connection)
+    pipeline.tell('committed', spool.committed)
+
+    front = await openFront(config, spool, log)
+    running.push({ name: 'broker', stop: () => front?.close() ?? Promise.resolve() })
+    const address = await office.ask.open()
+    await publishHolder(hold, address, records.connection)
+    log.info({ api: address, broker: front.address, data: dataFolder, ms: Math.round(performance.now() - startedAt) }, 'ready')
+  } catch (error) {
+    if (stopping) return
+    stopping = true
+    const deadline = setTimeout(() => process.exit(1), STOP_MS)
+    for (const { stop: end } of running.reverse()) await end().catch(() => undefined)
+    clearTimeout(deadline)
+    throw error
+  }
+}
+
+async function publishHolder(
+  hold: DataFolderHold,
+  address: string,
+  connection: Awaited<ReturnType<OfficeThread['openRecords']>>['connection'],
+): Promise<void> {
+  await hold.update({ address, records: typeof connection === 'string' ? undefined : connection })
+}
+
+async function openFront(config: Environment, spool: Spool, log: Log): Promise<BrokerFront> {
+  const accept = (message: Arrival) => spool.append({ ...message, origin: 'mqtt' })
+  const prefix = config.MQTT_TOPIC_PREFIX
+  if (config.MQTT_URL)
+    return startExternalBroker({
+      url: config.MQTT_URL,
+      username: config.MQTT_USERNAME,
+      password: config.MQTT_PASSWORD,
+      clientId: config.MQTT_CLIENT_ID,
+      prefix,
+      accept,
+      log,
+    })
+  const { MQTT_USERNAME: username, MQTT_PASSWORD: password } = config
+  return startEmbeddedBroker({
+    host: config.MQTT_HOST,
+    port: config.MQTT_PORT,
+    prefix,
+    credentials: username && password ? { username, password } : undefined,
+    maxPacketBytes: config.MQTT_MAX_PACKET_BYTES,
+    accept,
+    log,
+  })
+}
+
+/** What this thread offers to the others. */
+function receivingThread(spool: Spool, front: () => BrokerFront | undefined): ReceivingThread {
+  return {
+    inject: (topic, bytes) =>
+      spool.append({ receivedAt: Date.now(), topic, payload: Buffer.from(bytes), qos: 1, retained: false, origin: 'replay' }),
+    async publish(topic, payload) {
+      await front()?.publish(topic, payload, { retain: true })
+    },
+    release: (position) => void spool.release(position),
+    state() {
+      const broker = front()
+      const parts: PartState[] = [
+        { part: 'spool', ready: spool.healthy(), note: spool.healthy() ? undefined : 'cannot be written: nothing is acknowledged' },
+        broker?.connected()
+          ? { part: 'broker', ready: true }
+          : { part: 'broker', ready: false, note: broker ? `${broker.address} cannot be reached` : 'not started yet' },
+      ]
+      return { parts, refused: { ...broker?.counts().refused }, address: broker?.address ?? '' }
+    },
+  }
+}
