@@ -49,6 +49,17 @@ export interface BindingsTable {
   bound_by: string
   reason: string | null
   created_at: Generated<Date>
+  replaced_at: Date | null
+  revision: Generated<number>
+}
+
+export interface HistoryMovesTable {
+  id: GeneratedAlways<number>
+  from_machine: string
+  to_machine: string
+  measured_from: Date | null
+  measured_to: Date | null
+  moved_at: Date | null
 }
 
 export interface MachineStatusTable {
@@ -88,6 +99,8 @@ export interface RuleOverridesTable {
   expires_at: Date | null
   withdrawn_at: Date | null
   withdrawn_by: string | null
+  withdrawn_because: string | null
+  revision: Generated<number>
 }
 
 export interface DataQualityEventsTable {
@@ -174,6 +187,7 @@ export interface AlarmEventsTable {
 export interface Database extends MaintenanceTables, ProgrammeTables {
   machines: MachinesTable
   bindings: BindingsTable
+  history_moves: HistoryMovesTable
   machine_status: MachineStatusTable
   stage_state: StageStateTable
   spool_progress: SpoolProgressTable

@@ -19,8 +19,10 @@ create table machines (
   -- rises with every change, so that the stages can fetch what changed
   revision bigint not null default nextval('machine_revision')
 );
+create index machines_revision on machines (revision);
 
--- Without a row, a device belongs to the machine of its own name, without beginning or end.
+-- Where no row holds, a device belongs to the machine of its own name. `bound_to` is exclusive. A row is never
+-- changed: a rebind replaces it, and by rows for what is left of its time.
 create table bindings (
   id bigint generated always as identity primary key,
   device text not null,
@@ -29,9 +31,23 @@ create table bindings (
   bound_to timestamptz,
   bound_by text not null,
   reason text,
-  created_at timestamptz not null default now()
+  created_at timestamptz not null default now(),
+  replaced_at timestamptz,
+  revision bigint not null default nextval('machine_revision'),
+  check (bound_from < bound_to)
 );
 create index bindings_device on bindings (device);
+create index bindings_revision on bindings (revision);
+
+-- Stored readings that were found to belong to another machine, until they are moved.
+create table history_moves (
+  id bigint generated always as identity primary key,
+  from_machine text not null,
+  to_machine text not null references machines (id),
+  measured_from timestamptz,
+  measured_to timestamptz,
+  moved_at timestamptz
+);
 
 -- What the stages know of a machine from its own messages; written with the spool position.
 create table machine_status (
@@ -72,8 +88,11 @@ create table rule_overrides (
   created_at timestamptz not null default now(),
   expires_at timestamptz,
   withdrawn_at timestamptz,
-  withdrawn_by text
+  withdrawn_by text,
+  withdrawn_because text,
+  revision bigint not null default nextval('machine_revision')
 );
+create index rule_overrides_revision on rule_overrides (revision);
 
 create table data_quality_events (
   id bigint generated always as identity primary key,
