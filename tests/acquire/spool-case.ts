@@ -1,0 +1,57 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import type { SpooledMessage } from '../../src/acquire/message.ts'
+import { type Incoming, openSpool, type Spool } from '../../src/acquire/spool.ts'
+import { openSpoolReader } from '../../src/acquire/spool-reader.ts'
+import { messageKind } from '../../src/acquire/topics.ts'
+import { openLog } from '../../src/log.ts'
+
+export const log = openLog('test', 'silent')
+
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'outrigger acquire '))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+export async function spoolIn(folder: string, segmentBytes?: number): Promise<Spool> {
+  const spool = await openSpool({
+    folder,
+    kindOf: (topic) => messageKind(topic, ''),
+    log,
+    ...(segmentBytes && { segmentBytes }),
+  })
+  onTestFinished(() => spool.close().catch(() => {}))
+  return spool
+}
+
+export function incoming(text: string, more: Partial<Incoming> = {}): Incoming {
+  return {
+    receivedAt: 1_767_225_600_000,
+    topic: 'machines/m-1/telemetry',
+    payload: Buffer.from(text),
+    qos: 1,
+    retained: false,
+    origin: 'mqtt',
+    ...more,
+  }
+}
+
+/** Everything from `from` up to what is committed, and how much damage was met. */
+export function readAll(folder: string, upTo: number, from = 0): { messages: SpooledMessage[]; damaged: number } {
+  const reader = openSpoolReader({ folder, from, log })
+  const messages: SpooledMessage[] = []
+  for (;;) {
+    const some = reader.read(upTo, 7, 5_000)
+    if (some.length === 0) break
+    messages.push(...some)
+  }
+  reader.close()
+  return { messages, damaged: reader.damaged }
+}
+
+export function texts(messages: readonly SpooledMessage[]): string[] {
+  return messages.map(({ payload }) => payload.toString())
+}
