@@ -222,14 +222,8 @@ function toProfile(source: Source, data: MachineFile): Profile {
   }
 }
 
-/** Where a rule names no modes it is meant in those in which its signal means something. */
 function namedRules(name: string, signal: Signal): NamedRule[] {
-  return [...present(signal.rules)].map(([key, rule]) => ({
-    ...rule,
-    modes: rule.modes ?? signal.modes,
-    id: `${name}.${key}`,
-    signal: name,
-  }))
+  return [...present(signal.rules)].map(([key, rule]) => ({ ...rule, id: `${name}.${key}`, signal: name }))
 }
 
 function present<T>(record: Record<string, T | null> | undefined): Map<string, T> {

@@ -91,7 +91,7 @@ export const signalSchema = z.strictObject({
   intervalSeconds: z.number().positive(),
   sent: z.enum(['periodic', 'on_change', 'manual']),
   component: identifier,
-  /** The modes in which the signal means something; all when left out. */
+  /** The modes in which the signal means something; all when left out. An unknown mode counts as one of them. */
   modes: z.array(identifier).optional(),
   /** A counter never falls (hours, strokes, m³). */
   counter: z.boolean().default(false),
