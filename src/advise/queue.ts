@@ -11,6 +11,7 @@ export const queueName = 'maintenance'
 const schema = 'bullmq'
 
 export type MaintenanceQueue = InstanceType<typeof bullmq.Queue<object, unknown, QueueJobName>>
+export type MaintenanceQueueEvents = InstanceType<typeof bullmq.QueueEvents>
 export type MaintenanceWorker = InstanceType<typeof bullmq.Worker<object, unknown, QueueJobName>>
 export type QueueJob = NonNullable<Awaited<ReturnType<MaintenanceQueue['getJob']>>>
 
@@ -47,7 +48,7 @@ export async function openQueue(connection: RecordsConnection | string, log: Log
 
 /**
  * Starts to take jobs from the queue, one after the other. A job that throws is tried again later; one whose worker
- * died goes to the next one after some 15 seconds.
+ * died goes to the next one after some ten seconds.
  */
 export async function workQueue(
   connection: RecordsConnection | string,
@@ -56,14 +57,24 @@ export async function workQueue(
 ): Promise<MaintenanceWorker> {
   const worker: MaintenanceWorker = new bullmq.Worker(queueName, take, {
     connection: { ...connectionSettings(connection), schema, max: 2 },
-    lockDuration: 10_000,
-    stalledInterval: 5_000,
+    lockDuration: 6_000,
+    stalledInterval: 3_000,
     // only the death of the whole process stalls a job, and that is no reason to give it up
     maxStalledCount: 100,
   })
   worker.on('error', (error) => log.warn({ err: error }, 'the queue is in trouble'))
   await worker.waitUntilReady()
   return worker
+}
+
+/** Tells what happens on the queue from now on. */
+export async function followQueue(connection: RecordsConnection | string, log: Log): Promise<MaintenanceQueueEvents> {
+  const events = new bullmq.QueueEvents(queueName, {
+    connection: { ...connectionSettings(connection), schema, max: 1 },
+  })
+  events.on('error', (error) => log.warn({ err: error }, 'the queue is in trouble'))
+  await events.waitUntilReady()
+  return events
 }
 
 function connectionSettings(connection: RecordsConnection | string) {
