@@ -12,6 +12,7 @@ export interface Transition {
   readonly since: number
   /** When the reading that decided it was received. */
   readonly receivedAt: number
+  /** What it is from then on; of `cleared` the highest that the condition reached. */
   readonly severity: Severity
   /** The rule's id, `<signal>.<key>`; `fault` and `no_data` for those. */
   readonly rule: string
@@ -30,4 +31,6 @@ export interface Episode {
   /** The highest severity it reached, with the value and limit then. */
   readonly worst: Transition
   readonly cleared: Transition | null
+  /** Epoch ms of the newest reading that took part: where it lasts to when it has not cleared. */
+  readonly until: number
 }

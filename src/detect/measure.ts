@@ -1,0 +1,172 @@
+import { baselineOf, learnBaseline, learnFirstReading } from '../features/baseline.ts'
+import type { MachinePicture, SignalTrack } from '../features/machine-picture.ts'
+import {
+  extendWindow,
+  type OperatingWindow,
+  startAndEnd,
+  statisticOf,
+  type WindowSpec,
+} from '../features/operating-window.ts'
+import { highest, level, lowest, type SignalValue } from '../reading.ts'
+import type { Comparison, RulePlan } from './rule-plan.ts'
+import { isBeyond, type RuleRun } from './rule-run.ts'
+
+/** What is known around the reading that a rule looks at. */
+export interface Surroundings {
+  readonly picture: MachinePicture
+  /** Epoch ms of the reading. */
+  readonly at: number
+  /** Whether the machine may teach the rule what is normal: nothing of its component is in alarm. */
+  readonly healthy: boolean
+}
+
+/** The value itself, as far out as the direction asks for: of a summary the highest or the lowest. */
+export function plainValue({ high, comparison }: RulePlan, value: SignalValue): number {
+  const outermost = high ? highest(value) : lowest(value)
+  return comparison.kind === 'rated' ? outermost / comparison.rating : outermost
+}
+
+/** Takes a reading into the rule's windows; `applies` says whether the rule is meant now. */
+export function rememberReading(
+  run: RuleRun,
+  track: SignalTrack,
+  applies: boolean,
+  { picture, at }: Surroundings,
+): void {
+  const { plan, window, perWindow } = run
+  const flowed = run.flowing
+  run.flowing = applies || plan.counts
+  if (window === undefined || plan.window === undefined || !run.flowing) return
+  const spec = plan.window
+  const elapsed = flowed && (plan.counts || !track.gap) ? track.elapsed : 0
+  const isLost = plan.counts ? elapsed >= spec.lengthMs || fell(window, track.value) : track.gap
+  if (isLost) restart(window)
+  extendWindow(window, spec, track.value, isLost ? 0 : elapsed)
+  if (perWindow === undefined || plan.per === undefined) return
+  const other = picture.asOf(plan.per, at)
+  if (isLost || other === undefined || fell(perWindow, other)) restart(perWindow)
+  if (other !== undefined) extendWindow(perWindow, spec, other, isLost ? 0 : elapsed)
+}
+
+/**
+ * What a rule compares with its limits, in the rule's unit. Learns the machine's normal on the way.
+ *
+ * @returns undefined where too little is known to say it
+ */
+export function comparedValue(run: RuleRun, track: SignalTrack, around: Surroundings): number | undefined {
+  const { plan, window } = run
+  const { comparison } = plan
+  if (comparison.kind === 'start') return startPercent(run)
+  const spec = plan.window
+  const base = window && spec ? windowValue(run, window, spec) : baseValue(plan, track.value)
+  if (base === undefined) return undefined
+  switch (comparison.kind) {
+    case 'none':
+      return base
+    case 'rated':
+      return base / comparison.rating
+    case 'difference':
+    case 'signalPercent':
+    case 'gapPercent': {
+      const other = around.picture.asOf(comparison.other, around.at)
+      return other === undefined ? undefined : compareWithSignal(comparison.kind, base, level(other))
+    }
+    default:
+      return compareWithBaseline(run, track, base, around, comparison)
+  }
+}
+
+/** A comparison is of like with like, mean with mean; only a limit or a difference asks for the outermost value. */
+function baseValue(plan: RulePlan, value: SignalValue): number {
+  const { kind } = plan.comparison
+  if (kind === 'none' || kind === 'rated' || kind === 'difference') return plan.high ? highest(value) : lowest(value)
+  return level(value)
+}
+
+function windowValue({ plan, perWindow }: RuleRun, window: OperatingWindow, spec: WindowSpec): number | undefined {
+  const value = statisticOf(window, spec)
+  if (value === undefined || plan.per === undefined || perWindow === undefined) return value
+  const per = statisticOf(perWindow, spec)
+  return per === undefined || per <= 0 ? undefined : value / per
+}
+
+function startPercent({ plan, window }: RuleRun): number | undefined {
+  if (window === undefined || plan.window === undefined) return undefined
+  const ends = startAndEnd(window, plan.window)
+  return ends === undefined ? undefined : changePercent(ends.end, ends.start)
+}
+
+function compareWithSignal(
+  kind: 'difference' | 'signalPercent' | 'gapPercent',
+  value: number,
+  other: number,
+): number | undefined {
+  if (kind === 'difference') return value - other
+  if (kind === 'signalPercent') return changePercent(value, other)
+  const larger = Math.max(Math.abs(value), Math.abs(other))
+  return larger === 0 ? 0 : (100 * Math.abs(value - other)) / larger
+}
+
+function changePercent(value: number, reference: number): number | undefined {
+  return reference === 0 ? undefined : (100 * (value - reference)) / Math.abs(reference)
+}
+
+function compareWithBaseline(
+  run: RuleRun,
+  track: SignalTrack,
+  value: number,
+  { picture, at, healthy }: Surroundings,
+  comparison: Extract<Comparison, { like: unknown }>,
+): number | undefined {
+  const { baseline, plan } = run
+  if (baseline === undefined) return undefined
+  const cell = cellOf(picture, at, plan, comparison.like)
+  if (cell === undefined) return undefined
+  if (plan.sent === 'manual' && healthy) learnFirstReading(baseline, cell, value)
+  const normal = baselineOf(baseline, cell)
+  const compared = normal === undefined ? undefined : deviation(comparison.kind, value, normal)
+  const isNormal = compared === undefined || !isBeyond(plan, compared, plan.mildest)
+  if (plan.sent !== 'manual' && healthy && isNormal) learnBaseline(baseline, cell, value, track.gap ? 0 : track.elapsed)
+  return compared
+}
+
+function deviation(
+  kind: 'baselinePercent' | 'baselineFactor' | 'baselineDifference',
+  value: number,
+  normal: number,
+): number | undefined {
+  if (kind === 'baselineDifference') return value - normal
+  if (kind === 'baselinePercent') return changePercent(value, normal)
+  return normal === 0 ? undefined : value / normal
+}
+
+/** Mode and bands in which values are alike; undefined where one of them is not known. */
+function cellOf(
+  picture: MachinePicture,
+  at: number,
+  plan: RulePlan,
+  like: readonly { readonly index: number; readonly band: number }[],
+): string | undefined {
+  // what people measure at a standstill belongs to no mode
+  const mode = plan.sent === 'manual' ? '' : picture.mode(at)
+  if (mode === undefined) return undefined
+  let cell = mode
+  for (const { index, band } of like) {
+    const value = picture.asOf(index, at)
+    if (value === undefined) return undefined
+    cell += `|${Math.floor(level(value) / band)}`
+  }
+  return cell
+}
+
+/** A counter that fell was reset or exchanged: what it counted before has no bearing on it. */
+function fell(window: OperatingWindow, value: SignalValue): boolean {
+  const last = window.slots.at(-1)
+  return last !== undefined && level(value) < last.last
+}
+
+function restart(window: OperatingWindow): void {
+  window.slots.length = 0
+  window.before = null
+  window.start = window.clock
+}

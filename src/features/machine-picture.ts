@@ -1,0 +1,251 @@
+import type { Profile } from '../catalogue/catalogue.ts'
+import type { Condition } from '../catalogue/schema.ts'
+import { highest, level, lowest, MODE_SIGNAL, type ReadingSet, type SignalValue } from '../reading.ts'
+import { type Cadence, isLearned, learnInterval, longestWithoutGap, unknownCadence } from './cadence.ts'
+
+/** The signals of a profile by number, so that state stands in arrays. */
+export interface SignalTable {
+  readonly indexOf: ReadonlyMap<string, number>
+  readonly signals: readonly SignalFacts[]
+}
+
+interface SignalFacts {
+  readonly name: string
+  readonly catalogueMs: number
+  /** `periodic` values age, `on_change` values hold while the machine is heard, `manual` ones until the next. */
+  readonly sent: 'periodic' | 'on_change' | 'manual'
+}
+
+/** The newest reading of one signal. */
+export interface SignalTrack {
+  value: SignalValue
+  at: number
+  /** ms since the reading before, 0 when there was none. */
+  elapsed: number
+  /** Nothing is known between the reading before and this one. */
+  gap: boolean
+  readonly cadence: Cadence
+}
+
+/** What holds: true, false, or it cannot be told. */
+export const HOLDS = 1
+export const FAILS = 0
+export const UNKNOWN = -1
+export type Truth = typeof HOLDS | typeof FAILS | typeof UNKNOWN
+
+/** A condition of the catalogue with its signal looked up; -1 for one that the profile does not have. */
+export interface PreparedCondition extends Condition {
+  readonly index: number
+}
+
+/** JSON of a picture: times in epoch ms, values as numbers or summaries. */
+export interface PictureState {
+  readonly newest: number | null
+  readonly heldFrom: number | null
+  readonly offline: boolean
+  /** `measuredAt` of the last status that said offline. */
+  readonly offlineAt: number | null
+  readonly signals: Record<string, { at: number; value: SignalValue; cadence: Cadence }>
+}
+
+/** What is known of one machine as of its newest reading set. */
+export interface MachinePicture {
+  /** Epoch ms of the newest set, NaN before the first. */
+  readonly newest: number
+  /** Whether the machine was silent before the newest set for so long that it counted as offline. */
+  readonly returned: boolean
+  /** Age of the oldest reading that the mode was last told from; a mode that was sent is as good as new. */
+  readonly modeToldAt: number
+  take(set: ReadingSet): void
+  /** The machine or its will says whether it is online; offline, values sent on change are no longer known. */
+  status(measuredAt: number, online: boolean): void
+  track(index: number): SignalTrack | undefined
+  /** The signal's value at `at`, when it is still known then. */
+  asOf(index: number, at: number): SignalValue | undefined
+  holds(condition: PreparedCondition, at: number): Truth
+  /** Id of the mode at `at`: as sent, else as it follows from signals. */
+  mode(at: number): string | undefined
+  /** Whether the machine, silent since its newest set, still counts as heard at `at`. */
+  heardAt(at: number): boolean
+  state(): PictureState
+}
+
+const tables = new WeakMap<Profile, SignalTable>()
+
+export function signalTable(profile: Profile): SignalTable {
+  const known = tables.get(profile)
+  if (known !== undefined) return known
+  const signals: SignalFacts[] = [...profile.signals].map(([name, signal]) => ({
+    name,
+    catalogueMs: signal.intervalSeconds * 1_000,
+    sent: name === MODE_SIGNAL ? 'on_change' : signal.sent,
+  }))
+  if (!profile.signals.has(MODE_SIGNAL)) signals.push({ name: MODE_SIGNAL, catalogueMs: 60_000, sent: 'on_change' })
+  const table = { signals, indexOf: new Map(signals.map(({ name }, index) => [name, index])) }
+  tables.set(profile, table)
+  return table
+}
+
+export function prepareCondition(table: SignalTable, condition: Condition): PreparedCondition {
+  return { ...condition, index: table.indexOf.get(condition.signal) ?? -1 }
+}
+
+/** A machine that is silent for less is not taken as offline, whatever it has taught before. */
+const SHORTEST_SILENCE_MS = 120_000
+const OFFLINE_INTERVALS = 3
+
+export function machinePicture(profile: Profile, state?: PictureState): MachinePicture {
+  const table = signalTable(profile)
+  const { signals } = table
+  const modeIndex = table.indexOf.get(MODE_SIGNAL) as number
+  const modeNames = new Map([...profile.modes].map(([id, { code }]) => [code, id]))
+  const modeFrom = profile.modeFrom.map(({ mode, when }) => ({
+    mode,
+    when: when.map((condition) => prepareCondition(table, condition)),
+  }))
+  const tracks: (SignalTrack | undefined)[] = new Array(signals.length).fill(undefined)
+  for (const [name, { at, value, cadence }] of Object.entries(state?.signals ?? {})) {
+    const index = table.indexOf.get(name)
+    if (index !== undefined)
+      tracks[index] = { at, value, elapsed: 0, gap: false, cadence: { ...cadence, deltas: [...cadence.deltas] } }
+  }
+  let newest = state?.newest ?? Number.NaN
+  let heldFrom = state?.heldFrom ?? Number.NEGATIVE_INFINITY
+  let offline = state?.offline ?? false
+  let offlineAt = state?.offlineAt ?? null
+  let returned = false
+  let modeToldAt = Number.POSITIVE_INFINITY
+
+  return {
+    get newest() {
+      return newest
+    },
+    get returned() {
+      return returned
+    },
+    get modeToldAt() {
+      return modeToldAt
+    },
+
+    take({ measuredAt, values }) {
+      returned = offline || !heardAt(measuredAt)
+      if (returned) heldFrom = measuredAt
+      offline = false
+      newest = measuredAt
+      for (const [name, value] of values) {
+        const index = table.indexOf.get(name)
+        if (index !== undefined) takeValue(index, value, measuredAt)
+      }
+    },
+
+    status(measuredAt, online) {
+      // a retained status comes again with every new subscription
+      if (!online && measuredAt === offlineAt) return
+      offline = !online
+      if (offline) offlineAt = measuredAt
+    },
+
+    track: (index) => tracks[index],
+    asOf,
+    holds,
+
+    mode(at) {
+      const sent = asOf(modeIndex, at)
+      const name = sent === undefined ? undefined : modeNames.get(level(sent))
+      modeToldAt = Number.POSITIVE_INFINITY
+      if (name !== undefined) return name
+      for (const { mode, when } of modeFrom) if (allHold(when, at)) return mode
+      return undefined
+    },
+
+    heardAt,
+
+    state() {
+      const known: PictureState['signals'] = {}
+      tracks.forEach((track, index) => {
+        if (track === undefined) return
+        const { at, value, cadence } = track
+        known[(signals[index] as SignalFacts).name] = {
+          at,
+          value,
+          cadence: { ...cadence, deltas: [...cadence.deltas] },
+        }
+      })
+      return {
+        newest: Number.isNaN(newest) ? null : newest,
+        heldFrom: Number.isFinite(heldFrom) ? heldFrom : null,
+        offline,
+        offlineAt,
+        signals: known,
+      }
+    },
+  }
+
+  function takeValue(index: number, value: SignalValue, at: number): void {
+    const track = tracks[index]
+    if (track === undefined) {
+      tracks[index] = { value, at, elapsed: 0, gap: false, cadence: unknownCadence() }
+      return
+    }
+    const delta = at - track.at
+    const { sent, catalogueMs } = signals[index] as SignalFacts
+    track.elapsed = delta
+    if (sent === 'periodic') {
+      track.gap = delta > longestWithoutGap(track.cadence, catalogueMs)
+      if (delta > 0) learnInterval(track.cadence, delta)
+    }
+    if (sent === 'on_change') track.gap = track.at < heldFrom
+    track.value = value
+    track.at = at
+  }
+
+  function asOf(index: number, at: number): SignalValue | undefined {
+    const track = tracks[index]
+    if (track === undefined) return undefined
+    const { sent, catalogueMs } = signals[index] as SignalFacts
+    if (sent === 'manual') return track.value
+    if (sent === 'on_change') return track.at >= heldFrom && !offline ? track.value : undefined
+    return at - track.at <= longestWithoutGap(track.cadence, catalogueMs) ? track.value : undefined
+  }
+
+  function holds(condition: PreparedCondition, at: number): Truth {
+    const value = condition.index < 0 ? undefined : asOf(condition.index, at)
+    if (value === undefined) return condition.orUnknown ? HOLDS : UNKNOWN
+    return isInside(condition, lowest(value), highest(value))
+  }
+
+  function allHold(when: readonly PreparedCondition[], at: number): boolean {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const condition of when) {
+      if (holds(condition, at) !== HOLDS) return false
+      const track = tracks[condition.index]
+      const ages = track !== undefined && signals[condition.index]?.sent === 'periodic'
+      if (ages && track.at < oldest) oldest = track.at
+    }
+    modeToldAt = oldest
+    return true
+  }
+
+  function heardAt(at: number): boolean {
+    const silence = at - newest
+    if (!(silence > SHORTEST_SILENCE_MS)) return true
+    let longest = 0
+    for (let i = 0; i < tracks.length; i++) {
+      const track = tracks[i]
+      if (track === undefined || (signals[i] as SignalFacts).sent !== 'periodic' || !isLearned(track.cadence)) continue
+      if (track.cadence.expected > longest) longest = track.cadence.expected
+    }
+    // without any periodic signal, silence says nothing
+    return longest === 0 || silence <= OFFLINE_INTERVALS * longest
+  }
+}
+
+/** A summary holds when all of it does, fails when none of it does, and otherwise cannot be told. */
+function isInside({ above, below, equals }: Condition, low: number, high: number): Truth {
+  let truth: Truth = HOLDS
+  if (above !== undefined && !(low > above)) truth = high > above ? UNKNOWN : FAILS
+  if (truth !== FAILS && below !== undefined && !(high < below)) truth = low < below ? UNKNOWN : FAILS
+  if (truth !== FAILS && equals !== undefined && !(low === equals && high === equals))
+    truth = low <= equals && equals <= high ? UNKNOWN : FAILS
+  return truth
+}
