@@ -81,16 +81,11 @@ export async function listBindings(
   db: Kysely<Database>,
   { device, machine, replaced = false, after = 0, limit }: BindingQuery,
 ): Promise<Binding[]> {
-  const rows = await db
-    .selectFrom('bindings')
-    .selectAll()
-    .where('id', '>', after)
-    .$if(device !== undefined, (query) => query.where('device', '=', device ?? ''))
-    .$if(machine !== undefined, (query) => query.where('machine', '=', machine ?? ''))
-    .$if(!replaced, (query) => query.where('replaced_at', 'is', null))
-    .orderBy('id')
-    .limit(limit)
-    .execute()
+  let query = db.selectFrom('bindings').selectAll().where('id', '>', after).orderBy('id').limit(limit)
+  if (device !== undefined) query = query.where('device', '=', device)
+  if (machine !== undefined) query = query.where('machine', '=', machine)
+  if (!replaced) query = query.where('replaced_at', 'is', null)
+  const rows = await query.execute()
   return rows.map(bindingOf)
 }
 

@@ -169,16 +169,13 @@ export async function listMachines(
   db: Kysely<Database>,
   { type, state, site, customer, after, limit }: MachineQuery,
 ): Promise<(Machine & MachineStatus)[]> {
-  const rows = await selectMachines(db)
-    .where('merged_into', 'is', null)
-    .$if(type !== undefined, (query) => query.where('type', '=', type ?? ''))
-    .$if(state !== undefined, (query) => query.where('state', '=', state ?? 'unassigned'))
-    .$if(site !== undefined, (query) => query.where('site', '=', site ?? ''))
-    .$if(customer !== undefined, (query) => query.where('customer', '=', customer ?? ''))
-    .$if(after !== undefined, (query) => query.where('machines.id', '>', after ?? ''))
-    .orderBy('machines.id')
-    .limit(limit)
-    .execute()
+  let query = selectMachines(db).where('merged_into', 'is', null).orderBy('machines.id').limit(limit)
+  if (type !== undefined) query = query.where('type', '=', type)
+  if (state !== undefined) query = query.where('state', '=', state)
+  if (site !== undefined) query = query.where('site', '=', site)
+  if (customer !== undefined) query = query.where('customer', '=', customer)
+  if (after !== undefined) query = query.where('machines.id', '>', after)
+  const rows = await query.execute()
   return rows.map((row) => ({ ...machineOf(row), ...statusOf(row) }))
 }
 

@@ -1,7 +1,8 @@
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely'
 import { type Catalogue, GENERIC_TYPE, type NamedRule, type Profile } from '../catalogue/catalogue.ts'
-import { effectiveRules, type RuleOverride } from '../catalogue/rules.ts'
-import type { BindingsTable, Database, MachineState, RuleOverridesTable } from '../records/tables.ts'
+import { effectiveRules } from '../catalogue/rules.ts'
+import type { BindingsTable, Database, MachineState } from '../records/tables.ts'
+import { overrideOf } from './overrides.ts'
 import { lockRevisions } from './revisions.ts'
 
 /** What the stages know of a machine: its record, what holds for its type or model, and the rules with all overrides. */
@@ -45,7 +46,7 @@ interface BoundSpan {
   readonly to: number
 }
 
-type StoredOverride = RuleOverride & { readonly id: number }
+type StoredOverride = ReturnType<typeof overrideOf>
 type MachineFacts = Omit<RegisteredMachine, 'profile' | 'rules'>
 type MachineEntry = RegisteredMachine & { readonly rulesKey: string }
 
@@ -198,19 +199,5 @@ function followOverrides(db: Kysely<Database>): FollowedOverrides {
       nextExpiry = Math.min(...[...known.values()].map(({ expiresAt }) => expiresAt ?? Number.POSITIVE_INFINITY))
       return true
     },
-  }
-}
-
-/** A row of the records in the words of the catalogue. */
-export function overrideOf(row: Selectable<RuleOverridesTable>): StoredOverride {
-  return {
-    id: row.id,
-    scope: row.scope,
-    scopeId: row.scope_id,
-    rule: row.rule,
-    parameter: row.parameter as RuleOverride['parameter'],
-    value: row.value,
-    expiresAt: row.expires_at?.getTime(),
-    withdrawnAt: row.withdrawn_at?.getTime(),
   }
 }

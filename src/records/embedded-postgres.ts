@@ -10,9 +10,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { BaseLogger } from 'pino'
 import { runAs } from './account.ts'
 import { holdDataFolder, type RecordsConnection } from './data-folder.ts'
-import { endOrphans } from './orphans.ts'
+import { endOrphans, removeStaleLocks } from './orphans.ts'
 import { findPostgres, type PostgresProgram } from './postgres-program.ts'
-import { CLUSTER, placeRecords, type RecordsPlace } from './records-place.ts'
+import { CLUSTER, placeRecords, type RecordsPlace, SOCKET_NAME } from './records-place.ts'
 
 export interface EmbeddedPostgres {
   readonly connection: RecordsConnection
@@ -36,6 +36,13 @@ export interface EmbeddedPostgresConfig {
 
 const USER = 'outrigger'
 const DATABASE = 'outrigger'
+
+const INITDB_OPTIONS = [
+  ...['-U', USER],
+  '--auth=trust', // who can reach the socket is let in: its folder is the lock
+  ...['--locale=C', '--encoding=UTF8', '--text-search-config=simple'],
+  '--no-instructions',
+]
 
 /** One small service uses it, on its own machine: few connections, little memory, no background work without need. */
 const SETTINGS = {
@@ -96,6 +103,7 @@ export async function startEmbeddedPostgres(config: EmbeddedPostgresConfig): Pro
   try {
     const cluster = join(place.folder, CLUSTER)
     await endOrphans(cluster, log)
+    await removeStaleLocks([join(cluster, 'postmaster.pid'), join(place.socketFolder, `${SOCKET_NAME}.lock`)])
     if (!(await isThere(cluster))) await makeCluster(program, place)
     const server = await startServer(program, place, log)
     return { ...server, where: cluster, stop: () => server.stop().then(giveUp) }
@@ -112,27 +120,16 @@ async function makeCluster(program: PostgresProgram, { folder, account }: Record
   }
   const draft = join(folder, `${CLUSTER}.${randomUUID()}`)
   const options = { cwd: folder, env: environment() }
-  await runAs(
-    account,
-    program.initdb,
-    // Who can reach the socket is let in: its folder is the lock.
-    [
-      '-D',
-      draft,
-      '-U',
-      USER,
-      '--auth=trust',
-      '--locale=C',
-      '--encoding=UTF8',
-      '--text-search-config=simple',
-      '--no-instructions',
-    ],
-    options,
-  )
-  await runAs(account, program.postgres, ['--single', '-D', draft, 'template1'], {
-    ...options,
-    input: `alter database postgres rename to ${DATABASE};\n`,
-  })
+  try {
+    await runAs(account, program.initdb, ['-D', draft, ...INITDB_OPTIONS], options)
+    await runAs(account, program.postgres, ['--single', '-D', draft, 'template1'], {
+      ...options,
+      input: `alter database postgres rename to ${DATABASE};\n`,
+    })
+  } catch (cause) {
+    const said = (cause as { stderr?: string }).stderr?.trim() || (cause as Error).message
+    throw new Error(`the records cannot be made in ${folder}: ${said}`, { cause })
+  }
   await rename(draft, join(folder, CLUSTER))
   const handle = await open(folder)
   await handle.sync().finally(() => handle.close())

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { readdir, readFile, readlink, realpath } from 'node:fs/promises'
+import { readdir, readFile, readlink, realpath, rm } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -40,6 +40,33 @@ export async function endOrphans(cluster: string, log: BaseLogger): Promise<void
   if (left.length > 0) throw new Error(`PostgreSQL (process ${left.join(', ')}) still runs on ${cluster}`)
 }
 
+/**
+ * Removes lock files that name a process which is none of PostgreSQL's: it asks the system only whether the pid exists,
+ * and takes a stranger that got the pid since, or a dead process that nobody has collected, for another postmaster.
+ * The caller holds the cluster's folder and has ended its orphans.
+ */
+export async function removeStaleLocks(lockFiles: readonly string[]): Promise<void> {
+  for (const file of lockFiles) {
+    const pid = await pidIn(file)
+    if (pid !== undefined && exists(pid)) await rm(file)
+  }
+}
+
+function exists(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH'
+  }
+}
+
+async function pidIn(lockFile: string): Promise<number | undefined> {
+  const text = await readFile(lockFile, 'utf8').catch(() => '')
+  const pid = Math.abs(Number.parseInt(text, 10)) // a stand-alone backend writes its pid as a negative number
+  return pid > 1 ? pid : undefined
+}
+
 async function processesOf(cluster: string): Promise<number[]> {
   const folder = await realpath(cluster).catch(() => undefined)
   if (folder === undefined) return []
@@ -61,9 +88,8 @@ async function runningIn(folder: string): Promise<number[]> {
 }
 
 async function postmasterOf(folder: string): Promise<number[]> {
-  const pidFile = await readFile(join(folder, 'postmaster.pid'), 'utf8').catch(() => '')
-  const pid = Number(pidFile.split('\n')[0])
-  if (!Number.isSafeInteger(pid) || pid <= 1) return []
+  const pid = await pidIn(join(folder, 'postmaster.pid'))
+  if (pid === undefined) return []
   const { stdout } = await promisify(execFile)('ps', ['-o', 'command=', '-p', `${pid}`]).catch(() => ({ stdout: '' }))
   return stdout.includes('postgres') && stdout.includes(folder) ? [pid] : []
 }

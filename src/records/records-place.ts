@@ -18,9 +18,11 @@ export interface RecordsPlace {
 /** The folder of the cluster inside a place. */
 export const CLUSTER = 'pgdata'
 
+/** What PostgreSQL calls its socket. */
+export const SOCKET_NAME = '.s.PGSQL.5432'
+
 const ID_FILE = 'records-id'
 const LONGEST_SOCKET_PATH = 107 // bytes; the kernel's limit, less the closing zero
-const SOCKET_NAME = '.s.PGSQL.5432'
 
 /**
  * Chooses, makes and opens the folders of the embedded PostgreSQL: in the data folder; or, where we are root and the

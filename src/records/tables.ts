@@ -1,6 +1,7 @@
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely'
 import type { ProgrammeTables } from '../advise/programme-tables.ts'
 import type { MaintenanceTables } from '../advise/tables.ts'
+import type { RuleOverride } from '../catalogue/rules.ts'
 import type { Severity } from '../catalogue/schema.ts'
 
 /**
@@ -88,10 +89,10 @@ export interface SpoolProgressTable {
 
 export interface RuleOverridesTable {
   id: GeneratedAlways<number>
-  scope: 'type' | 'model' | 'site' | 'machine'
+  scope: RuleOverride['scope']
   scope_id: string
   rule: string
-  parameter: string
+  parameter: RuleOverride['parameter']
   value: number
   reason: string
   changed_by: string
