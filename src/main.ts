@@ -112,7 +112,10 @@ async function run(config: Environment, log: Log): Promise<void> {
     running.push({ name: 'broker', stop: () => front?.close() ?? Promise.resolve() })
     const address = await office.ask.open()
     await publishHolder(hold, address, records.connection)
-    log.info({ api: address, broker: front.address, data: dataFolder, ms: Math.round(performance.now() - startedAt) }, 'ready')
+    log.info(
+      { api: address, broker: front.address, data: dataFolder, ms: Math.round(performance.now() - startedAt) },
+      'ready',
+    )
   } catch (error) {
     if (stopping) return
     stopping = true
@@ -160,7 +163,14 @@ async function openFront(config: Environment, spool: Spool, log: Log): Promise<B
 function receivingThread(spool: Spool, front: () => BrokerFront | undefined): ReceivingThread {
   return {
     inject: (topic, bytes) =>
-      spool.append({ receivedAt: Date.now(), topic, payload: Buffer.from(bytes), qos: 1, retained: false, origin: 'replay' }),
+      spool.append({
+        receivedAt: Date.now(),
+        topic,
+        payload: Buffer.from(bytes),
+        qos: 1,
+        retained: false,
+        origin: 'replay',
+      }),
     async publish(topic, payload) {
       await front()?.publish(topic, payload, { retain: true })
     },
@@ -168,7 +178,11 @@ function receivingThread(spool: Spool, front: () => BrokerFront | undefined): Re
     state() {
       const broker = front()
       const parts: PartState[] = [
-        { part: 'spool', ready: spool.healthy(), note: spool.healthy() ? undefined : 'cannot be written: nothing is acknowledged' },
+        {
+          part: 'spool',
+          ready: spool.healthy(),
+          note: spool.healthy() ? undefined : 'cannot be written: nothing is acknowledged',
+        },
         broker?.connected()
           ? { part: 'broker', ready: true }
           : { part: 'broker', ready: false, note: broker ? `${broker.address} cannot be reached` : 'not started yet' },

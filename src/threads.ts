@@ -1,4 +1,5 @@
 import type { Environment } from './config.ts'
+import type { HistoryMove } from './machines/history-moves.ts'
 import type { RecordsConnection } from './records/data-folder.ts'
 import type { BucketQuery, LatestReading, Point, RangeQuery } from './store/telemetry-store.ts'
 
@@ -57,7 +58,8 @@ export interface PipelineThread {
   range(query: RangeQuery, limit: number): Promise<Point[]>
   buckets(query: BucketQuery): Promise<Point[]>
   latest(machine: string): Promise<LatestReading[]>
-  reassign(query: { from: string; to: string; measuredFrom?: number; measuredTo?: number }): Promise<number>
+  /** Moves stored readings, after taking over what was changed. */
+  reassign(move: HistoryMove): Promise<number>
   stop(): Promise<void>
 }
 

@@ -1,0 +1,91 @@
+import { decode } from './acquire/decode.ts'
+import { describeRejections, judge, type RejectionReason } from './acquire/judge.ts'
+import type { Codec, FaultCode, SpooledMessage } from './acquire/message.ts'
+import type { QuarantineEntry } from './acquire/quarantine.ts'
+import { type Catalogue, GENERIC_TYPE } from './catalogue/catalogue.ts'
+import type { Registry } from './machines/registry.ts'
+import type { ReadingSet } from './reading.ts'
+
+/** A judged reading set with where it came from. */
+export interface SetOfBatch {
+  readonly set: ReadingSet
+  /** Of its message in the spool. */
+  readonly position: number
+}
+
+/** A status or fault message, with the machine it is about. */
+export type Notice = {
+  readonly machine: string
+  readonly position: number
+  readonly measuredAt: number
+  readonly receivedAt: number
+} & (
+  | { readonly kind: 'status'; readonly online: boolean }
+  | { readonly kind: 'faults'; readonly codes: readonly FaultCode[] }
+)
+
+/** What a batch of messages holds, before anybody asked whether it is new. */
+export interface DecodedBatch {
+  readonly messages: readonly SpooledMessage[]
+  /** In the order of receipt. */
+  readonly sets: readonly SetOfBatch[]
+  readonly notices: readonly Notice[]
+  readonly quarantine: readonly QuarantineEntry[]
+  readonly rejected: ReadonlyMap<RejectionReason, number>
+  /** Values of signals that the catalogue does not know. */
+  readonly unknownSignals: number
+}
+
+export interface DecodeParts {
+  readonly codecs: readonly Codec[]
+  readonly catalogue: Catalogue
+  readonly registry: Registry
+  /** What was measured longer ago than this is not kept; undefined: everything is. */
+  readonly retentionMs: number | undefined
+}
+
+/** Decodes and judges messages; nothing is lost: what cannot be used is an entry for the quarantine. */
+export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodeParts): DecodedBatch {
+  const { codecs, catalogue, registry, retentionMs = Number.POSITIVE_INFINITY } = parts
+  const { modeCodes, modeNames } = catalogue
+  const sets: SetOfBatch[] = []
+  const notices: Notice[] = []
+  const quarantine: QuarantineEntry[] = []
+  const rejected = new Map<RejectionReason, number>()
+  let unknownSignals = 0
+
+  for (const message of messages) {
+    const { topic, payload, receivedAt, position } = message
+    const keep = (item: number, { reason, detail }: Pick<QuarantineEntry, 'reason' | 'detail'>, bytes: Buffer) =>
+      quarantine.push({ position, item, receivedAt, topic, reason, detail, bytes })
+
+    const decoded = decode(codecs, topic, payload, receivedAt)
+    if (decoded.kind === 'undecodable') {
+      keep(0, decoded, payload)
+      continue
+    }
+    if (decoded.kind !== 'telemetry') {
+      const machine = registry.resolve(decoded.device, decoded.measuredAt)
+      notices.push({ ...decoded, machine, position, receivedAt })
+      continue
+    }
+    for (const [item, raw] of decoded.sets.entries()) {
+      if ('reason' in raw) {
+        keep(item, raw, raw.bytes())
+        continue
+      }
+      if (receivedAt - raw.measuredAt > retentionMs) {
+        keep(item, { reason: 'retention', detail: 'older than what is kept' }, raw.bytes())
+        continue
+      }
+      const machine = registry.resolve(raw.device, raw.measuredAt)
+      const profile = registry.machine(machine)?.profile ?? catalogue.profile(GENERIC_TYPE)
+      const judged = judge(raw, { machine, profile, modeCodes, modeNames, receivedAt })
+      for (const { reason } of judged.rejected) rejected.set(reason, (rejected.get(reason) ?? 0) + 1)
+      unknownSignals += judged.unknownSignals
+      if (judged.set) sets.push({ set: judged.set, position })
+      else keep(item, { reason: 'values', detail: describeRejections(judged.rejected) }, raw.bytes())
+    }
+  }
+  return { messages, sets, notices, quarantine, rejected, unknownSignals }
+}

@@ -1,0 +1,78 @@
+import { join } from 'node:path'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
+import { readCheckpoint } from './acquire/checkpoint.ts'
+import { openReceipts } from './acquire/counts.ts'
+import { jsonCodec } from './acquire/json-codec.ts'
+import { openNewness } from './acquire/newness.ts'
+import { openCatalogue } from './catalogue/open.ts'
+import { openLog } from './log.ts'
+import { openRegistry } from './machines/registry.ts'
+import { type Pipeline, startPipeline } from './pipeline.ts'
+import { openRecords, type Records } from './records/records.ts'
+import { joinThread } from './rpc.ts'
+import { openDuckdbStore } from './store/duckdb-store.ts'
+import type { OfficeThread, PipelineThread, ReceivingThread, ThreadStart } from './threads.ts'
+
+/** The second thread: everything between the spool and the records. */
+const { config, dataFolder, receipts: shared, office: officePort } = workerData as ThreadStart & { office: MessagePort }
+if (!parentPort) throw new Error('this runs as a thread of the service')
+
+const log = openLog('pipeline', config.LOG_LEVEL)
+const catalogue = openCatalogue(config)
+const receipts = openReceipts(shared)
+const spoolFolder = join(dataFolder, 'spool')
+const storeOpening = openDuckdbStore({ file: join(dataFolder, 'telemetry.duckdb'), memoryLimitMb: config.OUTRIGGER_DUCKDB_MEMORY_MB })
+storeOpening.catch(() => {}) // told by `begin`
+
+let pipeline: Pipeline | undefined
+let records: Records | undefined
+
+const offered: PipelineThread = {
+  async begin(connection) {
+    const store = await storeOpening
+    records = await openRecords(connection, {
+      connections: 3,
+      onLost: (error) => log.warn({ err: error }, 'connection to the records lost'),
+    })
+    pipeline = await startPipeline({
+      db: records.db,
+      catalogue,
+      registry: await openRegistry(records.db, catalogue, Date.now()),
+      store,
+      newness: await openNewness(store),
+      codecs: [jsonCodec({ prefix: config.MQTT_TOPIC_PREFIX })],
+      receipts,
+      spoolFolder,
+      checkpoint: readCheckpoint(spoolFolder),
+      retentionMs: config.OUTRIGGER_RETENTION_DAYS && config.OUTRIGGER_RETENTION_DAYS * 86_400_000,
+      settings: { noDataAfterMs: config.OUTRIGGER_NO_DATA_HOURS * 3_600_000, listeningSince: Date.now() },
+      release: (position) => receiving.tell('release', position),
+      changed: (machines) => office.tell('machinesChanged', machines),
+      log,
+    })
+  },
+  committed: (position) => pipeline?.committed(position),
+  refresh: () => started().refresh(),
+  counts: () => started().counts(),
+  state() {
+    const trouble = pipeline ? pipeline.trouble() : 'not started yet'
+    return { part: 'pipeline', ready: trouble === undefined, note: trouble }
+  },
+  range: async (query, limit) => (await storeOpening).range(query, limit),
+  buckets: async (query) => (await storeOpening).buckets(query),
+  reassign: (move) => started().reassign(move),
+  latest: async (machine) => (await storeOpening).latest(machine),
+  async stop() {
+    await pipeline?.stop()
+    await records?.close()
+    await (await storeOpening.catch(() => undefined))?.close()
+  },
+}
+
+function started(): Pipeline {
+  if (!pipeline) throw new Error('the pipeline has not been started yet')
+  return pipeline
+}
+
+const receiving = joinThread<ReceivingThread>(parentPort, { ...offered })
+const office = joinThread<OfficeThread>(officePort, { ...offered })

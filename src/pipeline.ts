@@ -1,0 +1,496 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Kysely, Transaction } from 'kysely'
+import { writeCheckpoint } from './acquire/checkpoint.ts'
+import { openCounts, type Receipts } from './acquire/counts.ts'
+import type { RejectionReason } from './acquire/judge.ts'
+import type { Codec, SpooledMessage } from './acquire/message.ts'
+import type { Newness, NewnessOfBatch } from './acquire/newness.ts'
+import { keepInQuarantine } from './acquire/quarantine.ts'
+import { openSpoolReader } from './acquire/spool-reader.ts'
+import { type DecodedBatch, decodeBatch, type Notice } from './batch.ts'
+import type { Catalogue } from './catalogue/catalogue.ts'
+import { applyEpisodes, applyTransitions, followMachineState } from './detect/alarm-log.ts'
+import { judgeAgain, lateLead, lateSignals } from './detect/late.ts'
+import { lateSpans, settledLate } from './detect/late-ranges.ts'
+import type { Episode, Transition } from './detect/transition.ts'
+import type { LedgerEvent } from './features/hours-ledger.ts'
+import {
+  type LedgerEntry,
+  markCorrectionsApplied,
+  pendingCorrections,
+  recordLedgers,
+} from './features/hours-ledger-records.ts'
+import type { Log } from './log.ts'
+import { recordStatus, type StatusChange } from './machine-status.ts'
+import type { HistoryMove } from './machines/history-moves.ts'
+import type { RegisteredMachine, Registry } from './machines/registry.ts'
+import type { ReadingSet } from './reading.ts'
+import type { Database } from './records/tables.ts'
+import type { TelemetryStore } from './store/telemetry-store.ts'
+import type { PipelineCounts } from './threads.ts'
+import {
+  detectorContext,
+  noteLate,
+  openWorkspaces,
+  saveWorkspaces,
+  type Workspace,
+  type WorkspaceSettings,
+} from './workspace.ts'
+
+export interface PipelineParts {
+  readonly db: Kysely<Database>
+  readonly catalogue: Catalogue
+  readonly registry: Registry
+  readonly store: TelemetryStore
+  readonly newness: Newness
+  readonly codecs: readonly Codec[]
+  readonly receipts: Receipts
+  readonly spoolFolder: string
+  /** Where to begin in the spool: what lies before is judged, recorded and stored. */
+  readonly checkpoint: number
+  readonly retentionMs: number | undefined
+  readonly settings: WorkspaceSettings
+  /** Segments of the spool before this position are not needed any more. */
+  readonly release: (position: number) => void
+  /** Of these machines something was recorded that somebody may have to act on. */
+  readonly changed: (machines: string[]) => void
+  readonly log: Log
+}
+
+/** The way of the data behind the spool. What is asked of it is done between two batches, never within one. */
+export interface Pipeline {
+  /** The spool is durable up to here. */
+  committed(position: number): void
+  /** Moves stored readings to another machine, after taking over what says so. @returns how many */
+  reassign(move: HistoryMove): Promise<number>
+  /** Takes over what people changed: machines, bindings, overrides, counters. */
+  refresh(): Promise<void>
+  counts(): PipelineCounts
+  /** Why nothing moves; undefined: it does. */
+  trouble(): string | undefined
+  stop(): Promise<void>
+}
+
+const MESSAGES_AT_ONCE = 4_000
+const BYTES_AT_ONCE = 4 << 20
+/** A trickle is gathered for so long, so that its commits cost next to nothing. */
+const GATHER_MS = 150
+const GATHER_BELOW = 500
+const TICK_MS = 5_000
+const SILENT_MS = 60_000
+const LONGEST_PAUSE_MS = 10_000
+
+/** What a batch leads to, to be recorded in one transaction. */
+interface Findings {
+  readonly touched: Map<string, Workspace>
+  readonly transitions: Transition[]
+  readonly episodes: Episode[]
+  readonly ledgers: LedgerEntry[]
+  readonly statuses: StatusChange[]
+}
+
+/** Starts to work off the spool, and goes on until it is stopped. */
+export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
+  const { db, registry, store, newness, receipts, spoolFolder, settings, log } = parts
+  const reader = openSpoolReader({ folder: spoolFolder, from: parts.checkpoint, log })
+  const workspaces = openWorkspaces(db, settings)
+  const counts = openCounts(receipts)
+  const rejected = new Map<RejectionReason, number>()
+  let unknownSignals = 0
+  let conflicts = 0
+  let recorded = await recordedProgress(db)
+  let committed = 0
+  let trouble: string | undefined
+  let stopping = false
+  let wake = () => {}
+  const errands: (() => Promise<void>)[] = []
+  let tickedAt = 0
+  let silentAt = 0
+  let lateWaits = false
+
+  const stateOf = (machine: string) => registry.machine(machine)?.state ?? 'unassigned'
+
+  /** Decodes, judges, detects, records, stores; then the spool may forget it. */
+  async function workOff(messages: readonly SpooledMessage[]): Promise<void> {
+    const batch = decodeBatch(messages, parts)
+    const judged = await newness.judge(batch.sets.map(({ set }) => set))
+    const touched = new Set<string>()
+    try {
+      const end = (messages.at(-1) as SpooledMessage).next
+      if (end > recorded) {
+        for (const { set, position } of batch.sets) if (position >= recorded) touched.add(set.machine)
+        for (const { machine, position } of batch.notices) if (position >= recorded) touched.add(machine)
+        await record(batch, judged, touched, end)
+        recorded = end
+      }
+      if (judged.append.length + judged.replacing.length > 0) await store.append(judged.append, judged.replacing)
+    } catch (error) {
+      judged.rollback()
+      workspaces.forget(touched)
+      throw error
+    }
+    judged.commit()
+    settle(batch, judged)
+    const { position } = reader
+    await writeCheckpoint(spoolFolder, position)
+    parts.release(position)
+    parts.changed([...touched])
+  }
+
+  async function record(
+    batch: DecodedBatch,
+    judged: NewnessOfBatch,
+    machines: ReadonlySet<string>,
+    end: number,
+  ): Promise<void> {
+    const from = recorded
+    await db.transaction().execute(async (trx) => {
+      await registry.addUnassigned(trx, machines)
+      const findings = detect(batch, judged, from, await workspaces.load(known(machines)))
+      await keepInQuarantine(
+        trx,
+        batch.quarantine.filter(({ position }) => position >= from),
+      )
+      await recordFindings(trx, findings)
+      await trx
+        .insertInto('spool_progress')
+        .values({ position: end })
+        .onConflict((conflict) => conflict.column('only_row').doUpdateSet({ position: end }))
+        .execute()
+    })
+  }
+
+  function known(machines: Iterable<string>): RegisteredMachine[] {
+    return [...machines].map((id) => registry.machine(id)).filter((machine) => machine !== undefined)
+  }
+
+  function detect(
+    batch: DecodedBatch,
+    judged: NewnessOfBatch,
+    from: number,
+    touched: Map<string, Workspace>,
+  ): Findings {
+    const findings = emptyFindings(touched)
+    const live = new Map<string, (ReadingSet | Notice)[]>()
+    const heard = new Map<string, ReadingSet[]>()
+    for (const [index, { set, newValues }] of judged.sets.entries()) {
+      if ((batch.sets[index]?.position ?? 0) < from) continue
+      push(heard, set.machine, { ...set, values: newValues })
+      if (newValues.size > 0) push(live, set.machine, { ...set, values: newValues })
+    }
+    for (const notice of batch.notices) {
+      if (notice.position < from) continue
+      push(live, notice.machine, notice)
+    }
+    for (const [id, workspace] of touched) {
+      const sets = heard.get(id) ?? []
+      const inOrder = (live.get(id) ?? []).sort((a, b) => a.measuredAt - b.measuredAt)
+      detectMachine(workspace, inOrder, findings)
+      const receivedAt = Math.max(0, ...sets.map((set) => set.receivedAt), ...inOrder.map((item) => item.receivedAt))
+      findings.transitions.push(...workspace.detector.heard(receivedAt))
+      const events = workspace.ledger.observe(sets.filter(({ values }) => values.size > 0))
+      noteLedger(findings, workspace, events)
+      const online = inOrder.findLast((item) => 'kind' in item && item.kind === 'status')
+      findings.statuses.push({
+        machine: id,
+        receivedAt,
+        online: online && 'online' in online ? online.online : undefined,
+        sets,
+        hours: workspace.ledger.status(),
+      })
+    }
+    return findings
+  }
+
+  /** Gives a machine's messages to its detector in order of time; what is behind its newest is kept for later. */
+  function detectMachine(workspace: Workspace, inOrder: readonly (ReadingSet | Notice)[], findings: Findings): void {
+    const { detector } = workspace
+    let run: ReadingSet[] = []
+    const flush = () => {
+      if (run.length > 0) findings.transitions.push(...detector.observe(run))
+      run = []
+    }
+    const newestBefore = detector.newestMeasuredAt ?? Number.NEGATIVE_INFINITY
+    for (const item of inOrder) {
+      const { measuredAt, receivedAt } = item
+      if ('values' in item) {
+        if (measuredAt > newestBefore) run.push(item)
+        else noteLate(workspace, measuredAt, receivedAt)
+        continue
+      }
+      flush()
+      if (item.kind === 'status') findings.transitions.push(...detector.status(measuredAt, receivedAt, item.online))
+      else if (measuredAt >= (detector.newestFaultsAt ?? Number.NEGATIVE_INFINITY))
+        findings.transitions.push(...detector.faults(measuredAt, receivedAt, item.codes))
+      else findings.episodes.push(...detector.faultsAgain(measuredAt, receivedAt, item.codes))
+    }
+    flush()
+    if (workspace.late.length > 0) lateWaits = true
+  }
+
+  function noteLedger(findings: Findings, { machine, ledger }: Workspace, events: LedgerEvent[]): void {
+    const status = ledger.takeStatus()
+    if (status || events.length > 0) findings.ledgers.push({ machine: machine.id, status, events })
+  }
+
+  async function recordFindings(trx: Transaction<Database>, findings: Findings): Promise<void> {
+    const now = Date.now()
+    await recordStatus(trx, findings.statuses)
+    await applyTransitions(trx, findings.transitions, { stateOf, now })
+    await applyEpisodes(trx, findings.episodes, { stateOf, now })
+    await recordLedgers(trx, findings.ledgers, now)
+    await saveWorkspaces(trx, findings.touched.values())
+  }
+
+  /** Records what did not come from a batch. */
+  async function recordAside(
+    touched: Map<string, Workspace>,
+    work: (findings: Findings, trx: Transaction<Database>) => Promise<void>,
+  ): Promise<void> {
+    try {
+      await db.transaction().execute(async (trx) => {
+        const findings = emptyFindings(touched)
+        await work(findings, trx)
+        await recordFindings(trx, findings)
+      })
+    } catch (error) {
+      workspaces.forget(touched.keys())
+      throw error
+    }
+    parts.changed([...touched.keys()])
+  }
+
+  function settle(batch: DecodedBatch, judged: NewnessOfBatch): void {
+    const stored = judged.sets.filter(({ outcome }) => outcome === 'stored').length
+    counts.settle({
+      messages: batch.messages,
+      stored,
+      duplicate: judged.sets.length - stored,
+      quarantined: batch.quarantine.length,
+    })
+    for (const [reason, count] of batch.rejected) rejected.set(reason, (rejected.get(reason) ?? 0) + count)
+    unknownSignals += batch.unknownSignals
+    conflicts += judged.conflicts
+  }
+
+  /** Judges again those times of the past to which readings came late and nothing more comes. */
+  async function judgeLate(): Promise<void> {
+    lateWaits = false
+    for (const workspace of [...workspaces.all()]) {
+      if (workspace.late.length === 0) continue
+      const { settled, growing } = settledLate(workspace.late, Date.now())
+      if (growing.length > 0) lateWaits = true
+      if (settled.length === 0) continue
+      const { machine, detector } = workspace
+      const context = { ...detectorContext(machine, settings), state: detector.state() }
+      const episodes: Episode[] = []
+      for (const range of settled) {
+        for (const { from, to } of lateSpans(range)) {
+          const lead = lateLead(context)
+          const readings = await store.history({
+            machine: machine.id,
+            signals: lateSignals(context),
+            from: from - lead,
+            to: to + lead + 1,
+          })
+          episodes.push(...judgeAgain(context, readings, { from, to, receivedAt: range.lastReceivedAt }))
+        }
+      }
+      await recordAside(new Map([[machine.id, workspace]]), async (findings) => {
+        workspace.late = growing
+        findings.episodes.push(...episodes)
+      })
+    }
+  }
+
+  /** What follows from time alone. */
+  async function tick(now: number): Promise<void> {
+    if (now - silentAt >= SILENT_MS) {
+      silentAt = now
+      await loadSilent(now)
+    }
+    const transitions = new Map<string, Transition[]>()
+    for (const { machine, detector } of workspaces.all()) {
+      const found = detector.tick(now)
+      if (found.length > 0) transitions.set(machine.id, found)
+    }
+    if (transitions.size === 0) return
+    const touched = await workspaces.load(known(transitions.keys()))
+    await recordAside(touched, async (findings) => void findings.transitions.push(...[...transitions.values()].flat()))
+  }
+
+  /** Machines that have said nothing since before this process began are not in memory, but their silence counts. */
+  async function loadSilent(now: number): Promise<void> {
+    const silent = await db
+      .selectFrom('machine_status')
+      .select('machine')
+      .where('last_seen_at', '<', new Date(now - settings.noDataAfterMs))
+      .execute()
+    await workspaces.load(known(silent.map(({ machine }) => machine).filter((id) => !workspaces.has(id))))
+  }
+
+  async function takeOverChanges(): Promise<void> {
+    const changed = known(await registry.refresh(Date.now()))
+    if (changed.length > 0) {
+      const transitions = changed.flatMap((machine) => workspaces.replace(machine))
+      const touched = await workspaces.load(changed.filter(({ id }) => workspaces.has(id)))
+      await recordAside(touched, async (findings, trx) => {
+        for (const { id, state } of changed) await followMachineState(trx, id, { state, now: Date.now() })
+        findings.transitions.push(...transitions)
+      })
+    }
+    await applyCorrections()
+  }
+
+  /** A machine's state may have been changed right before we ended, its alarms not yet. */
+  async function followStates(): Promise<void> {
+    const rows = await db.selectFrom('alarms').select('machine').distinct().where('state', '<>', 'normal').execute()
+    await db.transaction().execute(async (trx) => {
+      for (const { id, state } of known(rows.map(({ machine }) => machine)))
+        await followMachineState(trx, id, { state, now: Date.now() })
+    })
+  }
+
+  async function applyCorrections(): Promise<void> {
+    const pending = await pendingCorrections(db)
+    if (pending.length === 0) return
+    const touched = await workspaces.load(known(new Set(pending.map(({ machine }) => machine))))
+    await recordAside(touched, async (findings, trx) => {
+      for (const { machine, correction } of pending) {
+        const workspace = touched.get(machine)
+        if (workspace) noteLedger(findings, workspace, workspace.ledger.apply(correction))
+      }
+      for (const [id, { ledger }] of touched)
+        findings.statuses.push({
+          machine: id,
+          receivedAt: undefined,
+          online: undefined,
+          sets: [],
+          hours: ledger.status(),
+        })
+      await markCorrectionsApplied(
+        trx,
+        pending.map(({ id }) => id),
+        Date.now(),
+      )
+    })
+  }
+
+  async function step(): Promise<boolean> {
+    const errand = errands.shift()
+    if (errand) {
+      await errand()
+      return true
+    }
+    const now = Date.now()
+    if (now - tickedAt >= TICK_MS) {
+      tickedAt = now
+      await takeOverChanges()
+      await tick(now)
+    }
+    const waiting = reader.position < committed
+    if (waiting) await next()
+    if (lateWaits) await judgeLate()
+    return waiting
+  }
+
+  /** One batch; where it fails it is read and judged again, until it goes through. */
+  async function next(): Promise<void> {
+    const messages = reader.read(committed, MESSAGES_AT_ONCE, BYTES_AT_ONCE)
+    for (let failures = 0; messages.length > 0; ) {
+      try {
+        await workOff(messages)
+        trouble = undefined
+        break
+      } catch (error) {
+        failures++
+        trouble = error instanceof Error ? error.message : String(error)
+        log.warn({ err: error, failures }, 'a batch could not be recorded and stored, trying again')
+        if (stopping) return
+        await delay(Math.min(100 * 2 ** failures, LONGEST_PAUSE_MS))
+      }
+    }
+    if (messages.length < GATHER_BELOW) await rest(GATHER_MS, true)
+  }
+
+  /** Waits for something to do; `gathering` is not ended by messages. */
+  async function rest(ms: number, gathering = false): Promise<void> {
+    if (stopping || errands.length > 0) return
+    const ended = new AbortController()
+    wake = () => {
+      if (!gathering || stopping || errands.length > 0) ended.abort()
+    }
+    await delay(ms, undefined, { signal: ended.signal }).catch(() => {})
+    wake = () => {}
+  }
+
+  async function run(): Promise<void> {
+    while (!stopping) {
+      try {
+        if (!(await step())) await rest(lateWaits ? 500 : TICK_MS)
+      } catch (error) {
+        log.error({ err: error }, 'the stages cannot do their work')
+        await rest(1_000)
+      }
+    }
+  }
+
+  await followStates()
+  const running = run()
+
+  /** Does something while no batch is under way. */
+  const between = <T>(work: () => Promise<T>): Promise<T> =>
+    new Promise((resolve, reject) => {
+      errands.push(() => work().then(resolve, reject))
+      wake()
+    })
+
+  return {
+    committed(position) {
+      committed = Math.max(committed, position)
+      wake()
+    },
+    refresh: () => between(takeOverChanges),
+    reassign: (move) =>
+      between(async () => {
+        await takeOverChanges()
+        const moved = await store.reassign(move)
+        newness.raise((await store.highWaterMarks()).filter(({ machine }) => machine === move.to))
+        return moved
+      }),
+    counts() {
+      const { skipped, repeated } = newness.sequence()
+      return {
+        ...counts.snapshot(),
+        messages: receipts.messages(),
+        rejected: Object.fromEntries(rejected),
+        unknownSignals,
+        conflicts,
+        sequenceGaps: skipped,
+        sequenceRepeats: repeated,
+      }
+    },
+    trouble: () => trouble,
+    async stop() {
+      stopping = true
+      wake()
+      await running
+      reader.close()
+    },
+  }
+}
+
+function emptyFindings(touched: Map<string, Workspace>): Findings {
+  return { touched, transitions: [], episodes: [], ledgers: [], statuses: [] }
+}
+
+function push<T>(lists: Map<string, T[]>, key: string, item: T): void {
+  const list = lists.get(key)
+  if (list) list.push(item)
+  else lists.set(key, [item])
+}
+
+async function recordedProgress(db: Kysely<Database>): Promise<number> {
+  const row = await db.selectFrom('spool_progress').select('position').executeTakeFirst()
+  return row?.position ?? 0
+}

@@ -1,0 +1,111 @@
+import type { Kysely, Transaction } from 'kysely'
+import { addLate, type LateRange } from './detect/late-ranges.ts'
+import {
+  type DetectorContext,
+  type DetectorState,
+  type MachineDetector,
+  machineDetector,
+} from './detect/machine-detector.ts'
+import { type HoursLedger, hoursLedger, type LedgerState } from './features/hours-ledger.ts'
+import type { RegisteredMachine } from './machines/registry.ts'
+import type { Database } from './records/tables.ts'
+
+/** What the stages keep of one machine between its messages. */
+export interface Workspace {
+  readonly machine: RegisteredMachine
+  readonly detector: MachineDetector
+  readonly ledger: HoursLedger
+  /** Times of the past that are to be judged again. */
+  late: readonly LateRange[]
+}
+
+/** JSON of a workspace, a row of `stage_state`. */
+interface WorkspaceState {
+  readonly detector: DetectorState
+  readonly ledger: LedgerState
+  readonly late: readonly LateRange[]
+}
+
+export interface WorkspaceSettings {
+  readonly noDataAfterMs: number
+  /** Since when this process has been able to hear machines, epoch ms. */
+  readonly listeningSince: number
+}
+
+/** What a machine's detector judges by. */
+export function detectorContext(machine: RegisteredMachine, settings: WorkspaceSettings): DetectorContext {
+  return { machine: machine.id, profile: machine.profile, rules: machine.rules, ...settings }
+}
+
+/** Workspaces of the machines that were heard; those not in memory are read from the records. */
+export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings) {
+  const known = new Map<string, Workspace>()
+
+  function build(machine: RegisteredMachine, state?: WorkspaceState): Workspace {
+    return {
+      machine,
+      detector: machineDetector(detectorContext(machine, settings), state?.detector),
+      ledger: hoursLedger(machine.profile, state?.ledger),
+      late: state?.late ?? [],
+    }
+  }
+
+  return {
+    /** Those in memory. */
+    all: () => known.values(),
+
+    has: (id: string) => known.has(id),
+
+    /** Brings the machines' workspaces into memory. */
+    async load(machines: readonly RegisteredMachine[]): Promise<Map<string, Workspace>> {
+      const missing = machines.filter(({ id }) => !known.has(id))
+      if (missing.length > 0) {
+        const ids = missing.map(({ id }) => id)
+        const rows = await db.selectFrom('stage_state').selectAll().where('machine', 'in', ids).execute()
+        const states = new Map(rows.map(({ machine, state }) => [machine, state as unknown as WorkspaceState]))
+        for (const machine of missing) known.set(machine.id, build(machine, states.get(machine.id)))
+      }
+      return new Map(machines.map(({ id }) => [id, known.get(id) as Workspace]))
+    },
+
+    /** Goes on with what is registered of a machine now. Alarms whose rule is gone are cleared by what is returned. */
+    replace(machine: RegisteredMachine) {
+      const before = known.get(machine.id)
+      if (!before) return []
+      const transitions = before.detector.replaceContext(detectorContext(machine, settings))
+      const ledger = hoursLedger(machine.profile, before.ledger.state())
+      known.set(machine.id, { ...before, machine, ledger })
+      return transitions
+    },
+
+    /** Forgets what was changed in memory and not recorded; the records have the last good state. */
+    forget(ids: Iterable<string>): void {
+      for (const id of ids) known.delete(id)
+    },
+  }
+}
+
+export type Workspaces = ReturnType<typeof openWorkspaces>
+
+/** Notes late readings, to be judged when they have come to rest. */
+export function noteLate(workspace: Workspace, measuredAt: number, receivedAt: number): void {
+  workspace.late = addLate(workspace.late, measuredAt, receivedAt)
+}
+
+const ROWS_AT_ONCE = 200
+
+/** Writes workspaces within the transaction that records what they led to. */
+export async function saveWorkspaces(trx: Transaction<Database>, workspaces: Iterable<Workspace>): Promise<void> {
+  const all = [...workspaces]
+  for (let from = 0; from < all.length; from += ROWS_AT_ONCE) {
+    const rows = all.slice(from, from + ROWS_AT_ONCE).map(({ machine, detector, ledger, late }) => ({
+      machine: machine.id,
+      state: JSON.stringify({ detector: detector.state(), ledger: ledger.state(), late } satisfies WorkspaceState),
+    }))
+    await trx
+      .insertInto('stage_state')
+      .values(rows)
+      .onConflict((conflict) => conflict.column('machine').doUpdateSet(({ ref }) => ({ state: ref('excluded.state') })))
+      .execute()
+  }
+}
