@@ -73,6 +73,8 @@ create table inspections (
   updated_at timestamptz not null
 );
 create unique index inspections_number on inspections (number);
+-- the order of lists: what people were told of first, then what will come
+create index inspections_order on inspections (reminded_at desc nulls last, number);
 create index inspections_machine on inspections (machine, number);
 create index inspections_state on inspections (state, number);
 
