@@ -18,7 +18,14 @@ export interface BuiltinDeskParts {
 export function builtinDesk({ db, now }: BuiltinDeskParts): TicketDesk {
   return {
     take: (message) => db.transaction().execute((trx) => take(trx, message, new Date(now()))),
-    remind: async () => {},
+    async remind({ id }) {
+      await db
+        .updateTable('inspections')
+        .set({ desk_received_at: new Date(now()) })
+        .where('id', '=', id)
+        .where('desk_received_at', 'is', null)
+        .execute()
+    },
   }
 }
 

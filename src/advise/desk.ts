@@ -1,3 +1,4 @@
+import type { InspectionReminder } from './inspection-reminder.ts'
 import type { MaintenanceJob } from './maintenance-job.ts'
 
 /** What a desk made of a message: `known` had been seen before, or its job has ended meanwhile. */
@@ -18,8 +19,8 @@ export interface TicketDesk {
    */
   take(job: MaintenanceJob): Promise<DeskAnswer>
 
-  /** Takes note of an inspection that is to be planned; twice is the same as once. @throws as `take` */
-  remind(payload: unknown): Promise<void>
+  /** Takes note of a visit that is to be planned; twice is the same as once. Throws as `take` does. */
+  remind(reminder: InspectionReminder): Promise<void>
 }
 
 /** The desk understood the message and will not take it: it must fail, not loop. */

@@ -42,7 +42,7 @@ function limitText(profile: Profile, part: Text, signal: string, direction: stri
       zh: `${name.zh}${low ? '低于' : '高于'}限值`,
     },
     action: {
-      en: `Find out why ${inSentence(name.en)} is too ${low ? 'low' : 'high'}: check ${inSentence(part.en)} and the sensor`,
+      en: `Find out why the ${inSentence(name.en)} is too ${low ? 'low' : 'high'}: check the ${inSentence(part.en)} and the sensor`,
       zh: `查明${name.zh}过${low ? '低' : '高'}的原因：检查${part.zh}和传感器`,
     },
   }
@@ -65,7 +65,7 @@ function faultText(profile: Profile, part: Text, spn: number, fmi: number): { ti
 }
 
 function inspect(part: Text): Text {
-  return { en: `Check ${inSentence(part.en)}`, zh: `检查${part.zh}` }
+  return { en: `Check the ${inSentence(part.en)}`, zh: `检查${part.zh}` }
 }
 
 /** What the evidence says, one clause for each: `Hydraulic oil temperature 97.0 °C above 90 °C since 2026-07-01 10:02 UTC`. */

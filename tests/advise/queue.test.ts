@@ -6,6 +6,8 @@ import { builtinDesk } from '../../src/advise/builtin-desk.ts'
 import type { TicketDesk } from '../../src/advise/desk.ts'
 import { DeskRefused } from '../../src/advise/desk.ts'
 import { startDeskWorker } from '../../src/advise/desk-worker.ts'
+import { inspectionReminderSchema } from '../../src/advise/inspection-reminder.ts'
+import { machineOfJob, machineRecord } from '../../src/advise/machine-of-job.ts'
 import { type MaintenanceJob, maintenanceJobSchema } from '../../src/advise/maintenance-job.ts'
 import { startOutbox } from '../../src/advise/outbox.ts'
 import { type MaintenanceQueue, openQueue } from '../../src/advise/queue.ts'
@@ -183,6 +185,51 @@ test('what the desk refuses, and what is no message, fails at once and can be lo
 
   await expect.poll(() => queue.getJobCounts('failed')).toEqual({ failed: 3 })
   for (const job of await queue.getJobs(['failed'])) expect(job.attemptsMade).toBe(1)
+})
+
+test('a reminder is received by the desk once, and keeps the time of that', async () => {
+  const queue = await queueForTest()
+  const id = await machine(records.db, 'reminded')
+  const visit = await records.db
+    .insertInto('inspections')
+    .values({ machine: id, performer: 'service', state: 'open', created_at: new Date(now), updated_at: new Date(now) })
+    .returning('id')
+    .executeTakeFirstOrThrow()
+  const due = {
+    n: 1,
+    state: 'open',
+    dueHours: 500,
+    dueM3: null,
+    dueAt: null,
+    forecastAt: null,
+    windowOpensHours: 450,
+    windowClosesHours: 550,
+  }
+  const text = { en: 'Service', zh: '保养' }
+  const reminder = {
+    version: 1,
+    id: visit.id,
+    machine: machineOfJob(await machineRecord(records.db, id), now),
+    title: text,
+    tasks: [{ task: 'SERVICE_500', name: text, work: text, parts: [], labourHours: 2, due: [due] }],
+    dueHours: 500,
+    dueM3: null,
+    dueAt: null,
+    windowOpensAt: null,
+    labourHours: 2,
+    overdue: [],
+    createdAt: new Date(now).toISOString(),
+  }
+  const receivedAt = async () =>
+    (await records.db.selectFrom('inspections').selectAll().where('id', '=', visit.id).executeTakeFirstOrThrow())
+      .desk_received_at
+  await workerForTest(desk())
+  await queue.add('inspection-reminder', reminder, { jobId: 'reminder-1' })
+  await expect.poll(() => queue.getJobCounts('completed')).toEqual({ completed: 1 })
+  expect(await receivedAt()).toEqual(new Date(now))
+
+  await builtinDesk({ db: records.db, now: () => now + 60_000 }).remind(inspectionReminderSchema.parse(reminder))
+  expect(await receivedAt()).toEqual(new Date(now))
 })
 
 test('the outbox outlives a queue that cannot be reached, and publishes in order', async () => {
