@@ -11,7 +11,7 @@ import type { JobsTable } from './tables.ts'
 import { noteAlarmOnTicket } from './tickets.ts'
 
 const batchSize = 200
-/** A condition that began longer than this before its reading came in is backlog. */
+/** What happened longer than this before its reading came in is backlog. */
 const backlogMs = 5 * 60_000
 /** How long an S2 alarm out of a backlog waits for the rest of it: where it also cleared there, it makes no job. */
 const settleMs = 10_000
@@ -129,7 +129,7 @@ function pendingEvents(trx: Trx, now: number): Promise<AlarmEvent[]> {
           eb('event.severity', '=', 'S2'),
           eb('alarm.cleared_at', 'is', null),
           eb('alarm.received_at', '>', new Date(now - settleMs)),
-          sql<boolean>`alarm.raised_at < alarm.received_at - make_interval(secs => ${backlogMs / 1000})`,
+          sql<boolean>`event.at < alarm.received_at - make_interval(secs => ${backlogMs / 1000})`,
         ]),
       ),
     )
@@ -205,7 +205,7 @@ async function create(trx: Trx, catalogue: Catalogue, now: number, event: AlarmE
     })
     .returningAll()
     .executeTakeFirstOrThrow()
-  await putOnQueue(trx, catalogue, now, job)
+  await putOnQueue(trx, { catalogue, machine, now }, job)
   return 1
 }
 
@@ -235,7 +235,7 @@ async function attach(trx: Trx, catalogue: Catalogue, now: number, event: AlarmE
   if (!known)
     await noteAlarmOnTicket(trx, job.id, { alarm: event.alarm, text: reasonText(profile, [evidenceOf(event)]).en, now })
   if (!rises) return 0
-  await putOnQueue(trx, catalogue, now, updated)
+  await putOnQueue(trx, { catalogue, machine, now }, updated)
   return 1
 }
 

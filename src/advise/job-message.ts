@@ -2,10 +2,18 @@ import type { Selectable, Transaction } from 'kysely'
 import type { Catalogue } from '../catalogue/catalogue.ts'
 import type { Database } from '../records/tables.ts'
 import { jobText } from './job-text.ts'
-import { machineOfJob, machineRecord } from './machine-of-job.ts'
+import { type MachineRecord, machineOfJob } from './machine-of-job.ts'
 import { type MaintenanceJob, maintenanceJobSchema } from './maintenance-job.ts'
 import { warranty, warrantyHours } from './service-promise.ts'
 import type { JobsTable } from './tables.ts'
+
+export interface MessageParts {
+  readonly catalogue: Catalogue
+  /** Of the job, as `machineRecord` reads it. */
+  readonly machine: MachineRecord
+  /** Epoch ms. */
+  readonly now: number
+}
 
 /**
  * Writes what a job says now to the outbox, within the transaction that changed it.
@@ -14,11 +22,9 @@ import type { JobsTable } from './tables.ts'
  */
 export async function putOnQueue(
   trx: Transaction<Database>,
-  catalogue: Catalogue,
-  now: number,
+  { catalogue, machine, now }: MessageParts,
   job: Selectable<JobsTable>,
 ): Promise<MaintenanceJob> {
-  const machine = await machineRecord(trx, job.machine)
   const { component } = jobText(catalogue.profile(machine.type, machine.model), job.component, job.failure_mode)
   const { state, until } = warranty(machine.deliveredAt?.getTime() ?? null, machine.hours, now)
   const message = maintenanceJobSchema.parse({

@@ -4,6 +4,7 @@ import type { Catalogue } from '../catalogue/catalogue.ts'
 import type { Database } from '../records/tables.ts'
 import type { TicketDesk } from './desk.ts'
 import { putOnQueue } from './job-message.ts'
+import { machineRecord } from './machine-of-job.ts'
 import { evidenceSchema, jobPartSchema, prioritySchema, textSchema } from './maintenance-job.ts'
 import type { JobState, JobsTable } from './tables.ts'
 import type { Page } from './tickets.ts'
@@ -115,7 +116,7 @@ export async function acceptJob(
       .returningAll()
       .executeTakeFirstOrThrow()
     await audit(trx, 'job.accept', job, accepted, { user, reason, now })
-    return putOnQueue(trx, catalogue, now, accepted)
+    return putOnQueue(trx, { catalogue, machine: await machineRecord(trx, job.machine), now }, accepted)
   })
   if (message && desk) await desk.take(message)
   return jobById(db, id)

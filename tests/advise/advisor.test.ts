@@ -217,6 +217,14 @@ test('an S2 alarm out of a backlog waits for the end of its story', async () => 
   expect((await jobsOf(id)).map(({ failureMode }) => failureMode)).toEqual(['limit.b.high'])
 })
 
+test('an old alarm that gets worse now is no backlog', async () => {
+  const id = await machine(records.db, 'worse-now')
+  const alarm = await raise(records.db, id, { severity: 'S1', raisedAt: now - dayMs, receivedAt: now })
+  await event(records.db, alarm, 'severity', 'S2', 98)
+  await run()
+  expect(await jobsOf(id)).toHaveLength(1)
+})
+
 test('a proposal is due at the next service visit, where one is known', async () => {
   const id = await machine(records.db, 'visit')
   const visit = {

@@ -137,7 +137,7 @@ export async function raise(db: Records['db'], machine: string, fields: AlarmFie
     })
     .returning('id')
     .executeTakeFirstOrThrow()
-  await event(db, alarm.id, 'raised', severity)
+  await event(db, alarm.id, 'raised', severity, 97, raisedAt)
   if (clearedAt !== undefined) await event(db, alarm.id, 'cleared', severity)
   return alarm.id
 }
@@ -148,9 +148,10 @@ export async function event(
   kind: 'raised' | 'severity' | 'cleared' | 'unsuppressed' | 'suppressed',
   severity: Severity,
   value = 97,
+  at = now,
 ): Promise<void> {
   await db
     .insertInto('alarm_events')
-    .values({ alarm, kind, at: new Date(now), severity, value, limit_value: 90 })
+    .values({ alarm, kind, at: new Date(at), severity, value, limit_value: 90 })
     .execute()
 }
