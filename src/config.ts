@@ -20,7 +20,9 @@ export const environmentSchema = z.object({
     .string()
     .min(16)
     .optional()
-    .describe('Bearer token of the API with the role admin. Without it the API needs no token, and limits of severity S4 cannot be changed.'),
+    .describe(
+      'Bearer token of the API with the role admin. Without it the API needs no token, and limits of severity S4 cannot be changed.',
+    ),
   MQTT_URL: z
     .url({ protocol: /^(mqtts?|wss?)$/ })
     .optional()

@@ -15,7 +15,7 @@ import {
 } from '../machines/machines.ts'
 import { mergeMachines } from '../machines/merge.ts'
 import type { Database } from '../records/tables.ts'
-import { numberCursor, page, pageQuery, textCursor, toPage } from './page.ts'
+import { cutPage, numberCursor, page, pageQuery, textCursor } from './page.ts'
 import { optionalUser, reason, user } from './person.ts'
 import { instant, instantMs, rfcTime } from './time.ts'
 
@@ -124,12 +124,10 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
       },
       async ({ query: { cursor, limit, ...filter } }) => {
         const found = await listMachines(db, { ...filter, after: textCursor(cursor), limit: limit + 1 })
-        return toPage(
-          cut(
-            found.map((machine) => shown(machine, now())),
-            limit,
-            ({ id }) => id,
-          ),
+        return cutPage(
+          found.map((machine) => shown(machine, now())),
+          limit,
+          ({ id }) => id,
         )
       },
     )
@@ -224,7 +222,7 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
       },
       async ({ query: { cursor, limit, ...filter } }) => {
         const found = await listBindings(db, { ...filter, after: numberCursor(cursor), limit: limit + 1 })
-        return toPage(cut(found.map(shownBinding), limit, ({ id }) => id))
+        return cutPage(found.map(shownBinding), limit, ({ id }) => id)
       },
     )
     app.post(
@@ -265,12 +263,6 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
       },
     )
   }
-}
-
-/** Drops the one that was fetched to see whether there is more. */
-function cut<T, K>(items: T[], limit: number, key: (item: T) => K): { items: T[]; next: K | null } {
-  const last = items[limit - 1]
-  return { items: items.slice(0, limit), next: items.length > limit && last !== undefined ? key(last) : null }
 }
 
 function datesOf<T extends { deliveredAt?: string | null | undefined }>(

@@ -46,3 +46,9 @@ function decode(cursor: string | undefined): unknown {
 function noCursor(cursor: string | undefined): ApiProblem {
   return new ApiProblem(400, `'${cursor}' is no cursor of this list`)
 }
+
+/** A page out of a list that was asked for one more than `limit`, to see whether there is more. */
+export function cutPage<T>(items: readonly T[], limit: number, key: (item: T) => string | number) {
+  const last = items[limit - 1]
+  return toPage({ items: items.slice(0, limit), next: items.length > limit && last !== undefined ? key(last) : null })
+}

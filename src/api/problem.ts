@@ -31,10 +31,23 @@ export function notFound(what: string, id: string): ApiProblem {
 
 /** Statuses of the errors that stages throw, by their name: what a caller did, never what broke here. */
 const statusOfError: Readonly<Record<string, number>> = {
-  MachineUnknown: 404,
   AlarmUnknown: 404,
   JobUnknown: 404,
+  MachineUnknown: 404,
+  NoSuchDoubt: 404,
+  OverrideUnknown: 404,
+  QuarantineUnknown: 404,
   TicketUnknown: 404,
+  CorrectionInvalid: 400,
+  MachineRefused: 400,
+  OverrideRefused: 400,
+  OverrideForbidden: 403,
+  DoubtDecided: 409,
+  JobNotProposed: 409,
+  MachineExists: 409,
+  NothingToAcknowledge: 409,
+  QuarantineDecided: 409,
+  TicketTransitionRefused: 409,
 }
 
 /** Turns whatever a route threw into problem details; nothing internal leaves the house with a 500. */

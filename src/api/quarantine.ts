@@ -1,0 +1,69 @@
+import type { FastifyPluginAsyncZod } from '@fastify/type-provider-zod'
+import type { Kysely } from 'kysely'
+import { z } from 'zod'
+import { discardFromQuarantine, listQuarantine, quarantinedItem, replayFromQuarantine } from '../acquire/quarantine.ts'
+import type { Database } from '../records/tables.ts'
+import { numberCursor, page, pageQuery, toPage } from './page.ts'
+import { optionalUser, reason } from './person.ts'
+
+export interface QuarantineParts {
+  readonly db: Kysely<Database>
+  /** Puts a message into the spool again; resolves when it is durable. */
+  readonly inject: (topic: string, bytes: Uint8Array) => Promise<void>
+  readonly now: () => number
+}
+
+const itemSchema = z.object({
+  id: z.int(),
+  receivedAt: z.string(),
+  topic: z.string(),
+  reason: z.string(),
+  detail: z.string(),
+  state: z.enum(['held', 'replayed', 'discarded']),
+  decidedAt: z.string().nullable(),
+  decidedBy: z.string().nullable(),
+})
+
+/** What could not be used, as it came: to look at, to put in again after a fix, or to give up. */
+export function quarantineRoutes({ db, inject, now }: QuarantineParts): FastifyPluginAsyncZod {
+  return async (app) => {
+    const params = z.object({ id: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER) })
+    const body = z.object({ user: optionalUser, reason }).prefault({})
+
+    app.get(
+      '/quarantine',
+      {
+        schema: {
+          summary: 'What is in quarantine, newest first',
+          querystring: pageQuery.extend({ reason: z.string().optional(), state: itemSchema.shape.state.optional() }),
+          response: { 200: page(itemSchema) },
+        },
+      },
+      async ({ query: { cursor, ...query } }) =>
+        toPage(await listQuarantine(db, { ...query, after: numberCursor(cursor) })),
+    )
+    app.get(
+      '/quarantine/:id',
+      {
+        schema: {
+          summary: 'One entry with its bytes',
+          params,
+          response: { 200: itemSchema.extend({ bytes: z.string().describe('base64') }) },
+        },
+      },
+      ({ params: { id } }) => quarantinedItem(db, id),
+    )
+    app.post(
+      '/quarantine/:id/replay',
+      { schema: { summary: 'Put it in again, as a new receipt', params, body, response: { 200: itemSchema } } },
+      ({ params: { id }, body: { user, reason: why } }) =>
+        replayFromQuarantine(db, id, { user, reason: why, now: now() }, inject),
+    )
+    app.post(
+      '/quarantine/:id/discard',
+      { schema: { summary: 'Give it up', params, body, response: { 200: itemSchema } } },
+      ({ params: { id }, body: { user, reason: why } }) =>
+        discardFromQuarantine(db, id, { user, reason: why, now: now() }),
+    )
+  }
+}
