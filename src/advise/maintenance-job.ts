@@ -95,7 +95,7 @@ export const maintenanceJobSchema = z
       .describe('A person wants it done: it is a ticket now, whatever its priority'),
     createdAt: instant,
   })
-  .meta({ id: 'maintenance-job', title: 'Maintenance job, version 1' })
+  .meta({ title: 'Maintenance job, version 1' })
 
 export type Priority = z.infer<typeof prioritySchema>
 export type WarrantyState = z.infer<typeof warrantySchema>
@@ -111,5 +111,6 @@ export function jobKey(machine: string, component: string, failureMode: string):
 
 /** @returns JSON Schema (draft 2020-12) of the payload, for desks that are not written in TypeScript */
 export function maintenanceJobJsonSchema(): object {
-  return z.toJSONSchema(maintenanceJobSchema, { target: 'draft-2020-12' })
+  // as input, so that a validator made today takes a message that has a field more tomorrow
+  return z.toJSONSchema(maintenanceJobSchema, { target: 'draft-2020-12', io: 'input' })
 }
