@@ -75,7 +75,7 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
   let forwards = 0
   const forward = (packet: PublishPacket) => {
     const topic = parseTopic(packet.topic, prefix)
-    if (topic?.kind === 'advice') return
+    if (topic?.kind === 'advice' || packet.topic.startsWith('$')) return
     const retain = packet.retain && topic !== undefined // or a client could fill the memory under ever new topics
     if (!retain && !audience.listens()) return
     if (forwards >= MAX_FORWARDS) {
@@ -88,12 +88,11 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
       forwards--
     })
   }
+  // here come what clients sent, with their client, and what the broker tells itself under $SYS, without
   broker.publish = (packet: PublishPacket, clientOrDone: unknown, done?: () => void) => {
-    if (packet.topic.startsWith('$SYS/')) return publishToAll(packet, () => {})
+    if (typeof clientOrDone === 'function') return publishToAll(packet, clientOrDone as () => void)
     forward(packet)
-    // the client does not wait for subscribers
-    if (done) return done()
-    if (typeof clientOrDone === 'function') clientOrDone()
+    done?.() // the client does not wait for subscribers
   }
 
   broker.on('subscribe', (subscriptions, client) => audience.add(client.id, subscriptions, prefix))

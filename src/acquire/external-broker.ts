@@ -39,13 +39,17 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
 
     opened.handleMessage = (packet: IPublishPacket, acknowledge: (error?: Error) => void) => {
       const { topic, qos, retain } = packet
+      const { stream } = opened
       const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
       accept({ receivedAt: Date.now(), topic, payload, qos, retained: retain }).then(
-        () => acknowledge(),
+        () => {
+          // on a newer connection the packet's number may be another message's; this one comes again
+          if (opened.stream === stream) acknowledge()
+        },
         () => {
           // an error given to MQTT.js would be dropped and the next message taken: end the connection instead
           refused.not_durable++
-          opened.stream.destroy()
+          stream.destroy()
         },
       )
     }
@@ -55,6 +59,7 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
       subscribe(opened, protocolVersion)
     })
     opened.on('close', () => {
+      if (opened !== client) return
       if (subscribed) log.warn({ broker: address }, 'connection to the broker lost')
       subscribed = false
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)

@@ -161,6 +161,21 @@ test('advice reaches the cab, also one that comes later, and only ours does', as
   expect(broker.arrivals.map(({ payload }) => payload.toString())).toEqual(['forged']) // kept, to be looked at
 })
 
+test('a client cannot speak for the broker under $SYS', async () => {
+  const broker = await embeddedBroker()
+  const victim = await client(broker, { clientId: 'victim' })
+  const listener = await client(broker)
+  const heard: string[] = []
+  listener.on('message', (_topic, payload) => heard.push(payload.toString()))
+  await listener.subscribeAsync('$SYS/forged/#')
+  const forger = await client(broker)
+  await forger.publishAsync('$SYS/forged/new/clients', 'victim', { qos: 1 })
+  await forger.publishAsync('$SYS/forged/new/clients', 'victim', { qos: 2 })
+  await victim.publishAsync(topic, 'still here', { qos: 1 })
+  expect(broker.arrivals).toHaveLength(3)
+  expect(heard).toEqual([])
+})
+
 test('subscribers hear what machines send; a retained status also later, on a topic of nobody never', async () => {
   const broker = await embeddedBroker()
   const machine = await client(broker)
