@@ -65,7 +65,7 @@ export interface RulePlan {
   readonly counts: boolean
   readonly per: number | undefined
   readonly comparison: Comparison
-  /** The value itself is compared, without anything to remember. */
+  /** The value itself is compared, or a fraction of a rating, without anything to remember. */
   readonly plain: boolean
   readonly component: string
   readonly failureMode: string
@@ -147,7 +147,7 @@ function rulePlan(profile: Profile, table: SignalTable, parts: RuleParts): RuleP
     counts: signal.counter && measure.stat === 'increase',
     per: measure.per === undefined ? undefined : table.indexOf.get(measure.per),
     comparison,
-    plain: window === undefined && comparison.kind === 'none',
+    plain: window === undefined && (comparison.kind === 'none' || comparison.kind === 'rated'),
     component: profile.failureModes.get(rule.failureMode ?? '')?.component ?? signal.component,
     failureMode: rule.failureMode ?? `limit.${rule.signal}.${rule.direction}`,
     unit: unitOf(measure, signal.unit, measure.per === undefined ? undefined : profile.signals.get(measure.per)?.unit),
