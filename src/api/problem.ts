@@ -39,6 +39,7 @@ const statusOfError: Readonly<Record<string, number>> = {
   QuarantineUnknown: 404,
   TicketUnknown: 404,
   CorrectionInvalid: 400,
+  InspectionCursorInvalid: 400,
   MachineRefused: 400,
   OverrideRefused: 400,
   OverrideForbidden: 403,

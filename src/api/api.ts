@@ -1,0 +1,73 @@
+import type { FastifyInstance } from 'fastify'
+import type { Kysely } from 'kysely'
+import type { TicketDesk } from '../advise/desk.ts'
+import type { Catalogue } from '../catalogue/catalogue.ts'
+import type { Environment } from '../config.ts'
+import type { Log } from '../log.ts'
+import type { MoveHistory } from '../machines/history-moves.ts'
+import { MachineUnknown, machineById } from '../machines/machines.ts'
+import type { Database } from '../records/tables.ts'
+import type { PartState, PipelineCounts } from '../threads.ts'
+import { version } from '../version.ts'
+import { alarmRoutes } from './alarms.ts'
+import { counterRoutes } from './counters.ts'
+import { healthRoutes } from './health.ts'
+import { inspectionRoutes } from './inspections.ts'
+import { machineRoutes } from './machines.ts'
+import { openMetrics } from './metrics.ts'
+import { quarantineRoutes } from './quarantine.ts'
+import { readingRoutes, type TelemetryReads } from './readings.ts'
+import { ruleRoutes } from './rules.ts'
+import { buildServer } from './server.ts'
+import { workRoutes } from './work.ts'
+
+export interface ApiParts {
+  readonly db: Kysely<Database>
+  readonly catalogue: Catalogue
+  readonly config: Pick<Environment, 'OUTRIGGER_API_TOKEN'>
+  readonly log: Log
+  /** The built-in desk, where it takes the jobs. */
+  readonly desk: TicketDesk | undefined
+  readonly now: () => number
+  readonly telemetry: TelemetryReads
+  /** Resolves when the stages have taken over what was changed in the records. */
+  readonly refresh: () => Promise<void>
+  readonly moveHistory: MoveHistory
+  /** Puts a message into the spool; resolves when it is durable. */
+  readonly inject: (topic: string, bytes: Uint8Array) => Promise<void>
+  /** Told of machines of which something was changed here. */
+  readonly changed: (machine: string) => void
+  readonly counts: () => Promise<PipelineCounts>
+  readonly refused: () => Promise<Readonly<Record<string, number>>>
+  readonly queueCounts: () => Promise<Readonly<Record<string, number>>>
+  readonly parts: () => Promise<readonly PartState[]>
+}
+
+/** The whole API, ready to listen. */
+export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
+  const { db, catalogue, config, log } = parts
+  const profileOf = async (id: string) => {
+    try {
+      const { type, model } = await machineById(db, id)
+      return catalogue.profile(type, model)
+    } catch (error) {
+      if (error instanceof MachineUnknown) return undefined
+      throw error
+    }
+  }
+  const metrics = openMetrics({ db, counts: parts.counts, refused: parts.refused, queue: parts.queueCounts })
+  return buildServer(
+    { log, token: config.OUTRIGGER_API_TOKEN, version },
+    healthRoutes({ parts: parts.parts, metrics }),
+    [
+      machineRoutes(parts),
+      readingRoutes({ telemetry: parts.telemetry, profileOf }),
+      ruleRoutes(parts),
+      counterRoutes(parts),
+      alarmRoutes(parts),
+      workRoutes(parts),
+      inspectionRoutes(parts),
+      quarantineRoutes(parts),
+    ],
+  )
+}

@@ -1,0 +1,208 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
+import type { FastifyInstance } from 'fastify'
+import { adviceTopic } from './acquire/topics.ts'
+import { adviceFor } from './advise/advice.ts'
+import { advise } from './advise/advisor.ts'
+import { builtinDesk } from './advise/builtin-desk.ts'
+import { startDeskWorker } from './advise/desk-worker.ts'
+import { listOperatorTasks } from './advise/inspection-list.ts'
+import { inspectionProgramme } from './advise/inspections.ts'
+import { type Outbox, startOutbox } from './advise/outbox.ts'
+import { openQueue } from './advise/queue.ts'
+import { buildApi } from './api/api.ts'
+import { openCatalogue } from './catalogue/open.ts'
+import { openLog } from './log.ts'
+import { finishMoves, type HistoryMove } from './machines/history-moves.ts'
+import { type EmbeddedPostgres, startEmbeddedPostgres } from './records/embedded-postgres.ts'
+import { migrate } from './records/migrate.ts'
+import { openRecords, type Records } from './records/records.ts'
+import { joinThread } from './rpc.ts'
+import type { OfficeThread, PartState, PipelineThread, ReceivingThread, ThreadStart } from './threads.ts'
+
+/** The third thread: records, queue, desk and API. */
+const { config, dataFolder, pipeline: pipelinePort } = workerData as ThreadStart & { pipeline: MessagePort }
+if (!parentPort) throw new Error('this runs as a thread of the service')
+
+/** Calendars come to something without any message. */
+const CALENDAR_MS = 60_000
+/** What a machine's cab is told is gathered for so long. */
+const ADVICE_MS = 1_000
+
+const log = openLog('office', config.LOG_LEVEL)
+const catalogue = openCatalogue(config)
+const programme = { current: undefined as ReturnType<typeof inspectionProgramme> | undefined }
+const stops: { name: string; stop: () => Promise<unknown> }[] = []
+const changed = new Set<string>()
+const toAdvise = new Set<string>()
+let records: Records | undefined
+let connection: Awaited<ReturnType<OfficeThread['openRecords']>>['connection'] | undefined
+let postgresTrouble: string | undefined
+let wake = () => {}
+let stopping = false
+
+const offered: OfficeThread = {
+  async openRecords() {
+    const { connection: found, where } = await startRecords()
+    connection = found
+    records = await openRecords(found, {
+      onLost: (error) => log.warn({ err: error }, 'connection to the records lost'),
+    })
+    stops.push({ name: 'records', stop: async () => records?.close() })
+    await migrate(records.pool)
+    return { connection: found, where }
+  },
+
+  async open() {
+    if (!records || !connection) throw new Error('the records have not been opened yet')
+    const { db } = records
+    const queue = await openQueue(connection, log)
+    stops.push({ name: 'queue', stop: () => queue.close() })
+    const outbox = startOutbox({ db, queue, log })
+    stops.push({ name: 'outbox', stop: () => outbox.stop() })
+    programme.current = inspectionProgramme(db, catalogue)
+
+    const now = () => Date.now()
+    const desk = config.DESK === 'builtin' ? builtinDesk({ db, now }) : undefined
+    if (desk) {
+      const worker = await startDeskWorker({ connection, desk, log, onTaken: ({ machine }) => noteChange(machine.id) })
+      stops.push({ name: 'desk', stop: () => worker.stop() })
+    }
+
+    const moveHistory = (move: HistoryMove) => pipeline.ask.reassign(move)
+    await finishMoves(db, moveHistory)
+    const app = await buildApi({
+      db,
+      catalogue,
+      config,
+      log,
+      desk,
+      now,
+      telemetry: pipeline.ask,
+      refresh: () => pipeline.ask.refresh(),
+      moveHistory,
+      inject: (topic, bytes) => receiving.ask.inject(topic, bytes),
+      changed: noteChange,
+      counts: () => pipeline.ask.counts(),
+      refused: async () => (await receiving.ask.state()).refused,
+      queueCounts: () => queue.getJobCounts(),
+      parts: partStates,
+    })
+    stops.push({ name: 'API', stop: () => app.close() })
+    const address = await listen(app)
+    const working = workOff(outbox)
+    stops.push({
+      name: 'advise',
+      stop: async () => {
+        stopping = true
+        wake()
+        await working
+      },
+    })
+    return address
+  },
+
+  machinesChanged(machines) {
+    for (const machine of machines) changed.add(machine)
+    wake()
+  },
+
+  async stop() {
+    for (const { name, stop } of stops.reverse())
+      await stop().catch((error: unknown) => log.error({ err: error, stopping: name }, 'a part did not stop cleanly'))
+  },
+}
+
+const receiving = joinThread<ReceivingThread>(parentPort, { ...offered })
+const pipeline = joinThread<PipelineThread>(pipelinePort, { ...offered })
+
+async function startRecords(): Promise<{ connection: EmbeddedPostgres['connection'] | string; where: string }> {
+  if (config.DATABASE_URL) return { connection: config.DATABASE_URL, where: new URL(config.DATABASE_URL).host }
+  const postgres = await startEmbeddedPostgres({ folder: dataFolder, log })
+  stops.push({ name: 'PostgreSQL', stop: () => postgres.stop() })
+  void postgres.exited.then((reason) => {
+    postgresTrouble = reason
+    log.error({ reason }, 'PostgreSQL has ended')
+  })
+  return { connection: postgres.connection, where: postgres.where }
+}
+
+async function listen(app: FastifyInstance): Promise<string> {
+  const { HOST: host, PORT: port } = config
+  try {
+    return await app.listen({ host, port })
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EADDRINUSE')
+      throw new Error(`PORT ${port} on ${host} is taken: choose another port or stop what listens there`)
+    throw error
+  }
+}
+
+function noteChange(machine: string): void {
+  changed.add(machine)
+  wake()
+}
+
+async function partStates(): Promise<PartState[]> {
+  const [receipt, stages] = await Promise.all([receiving.ask.state(), pipeline.ask.state()])
+  const answer = records ? await records.pool.query('select 1').then(() => undefined, String) : 'not started yet'
+  const trouble = postgresTrouble ?? answer
+  return [...receipt.parts, stages, { part: 'records', ready: trouble === undefined, note: trouble }]
+}
+
+/** Turns alarm events into jobs, hours and dates into reminders, and tells the machines; until it is stopped. */
+async function workOff(outbox: Outbox): Promise<void> {
+  let calendarAt = 0
+  let adviceAt = 0
+  let failures = 0
+  while (!stopping) {
+    try {
+      const machines = [...changed]
+      changed.clear()
+      for (const machine of machines) toAdvise.add(machine)
+      const calendar = Date.now() - calendarAt >= CALENDAR_MS
+      if (calendar) calendarAt = Date.now()
+      const worked = await workOnce(machines, calendar)
+      if (worked > 0) outbox.poke()
+      if (toAdvise.size > 0 && Date.now() - adviceAt >= ADVICE_MS) {
+        adviceAt = Date.now()
+        await publishAdvice()
+      }
+      failures = 0
+    } catch (error) {
+      failures++
+      log.warn({ err: error, failures }, 'advise cannot do its work, trying again')
+    }
+    await rest(failures > 0 ? Math.min(250 * 2 ** failures, 15_000) : toAdvise.size > 0 ? ADVICE_MS : 5_000)
+  }
+}
+
+/** @returns how many messages were written for the queue */
+async function workOnce(machines: readonly string[], calendar: boolean): Promise<number> {
+  if (!records || !programme.current) return 0
+  const now = Date.now()
+  const advised = await advise(records.db, { catalogue, now })
+  for (const machine of advised.machines) toAdvise.add(machine)
+  const reminders = machines.length > 0 || calendar ? await programme.current.remind({ now }) : 0
+  return advised.queued + reminders
+}
+
+async function publishAdvice(): Promise<void> {
+  if (!records) return
+  const { db } = records
+  for (const machine of [...toAdvise]) {
+    toAdvise.delete(machine)
+    const now = Date.now()
+    const operatorTasks = await listOperatorTasks(db, catalogue, { machine, now })
+    const advice = await adviceFor(db, machine, { catalogue, operatorTasks, now })
+    await receiving.ask.publish(adviceTopic(machine, config.MQTT_TOPIC_PREFIX), JSON.stringify(advice))
+  }
+}
+
+async function rest(ms: number): Promise<void> {
+  if (stopping || changed.size > 0) return
+  const ended = new AbortController()
+  wake = () => ended.abort()
+  await delay(ms, undefined, { signal: ended.signal }).catch(() => {})
+  wake = () => {}
+}
