@@ -84,7 +84,7 @@ const MACHINE_ID = /^[A-Za-z0-9._-]{1,64}$/
  * @throws {MachineExists}
  * @throws {MachineRefused}
  */
-export function registerMachine(
+export async function registerMachine(
   db: Kysely<Database>,
   catalogue: Catalogue,
   { id, ...facts }: MachineFacts & { readonly id: string; readonly type: string },
@@ -117,7 +117,7 @@ export function registerMachine(
  * @throws {MachineUnknown}
  * @throws {MachineRefused}
  */
-export function changeMachine(
+export async function changeMachine(
   db: Kysely<Database>,
   catalogue: Catalogue,
   id: string,

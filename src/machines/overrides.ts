@@ -51,7 +51,7 @@ export class OverrideUnknown extends Error {
  * @throws {OverrideRefused}
  * @throws {OverrideForbidden}
  */
-export function createOverride(
+export async function createOverride(
   db: Kysely<Database>,
   catalogue: Catalogue,
   draft: Omit<RuleOverride, 'withdrawnAt'>,
@@ -96,7 +96,7 @@ export function createOverride(
  * @throws {OverrideUnknown}
  * @throws {OverrideForbidden}
  */
-export function withdrawOverride(
+export async function withdrawOverride(
   db: Kysely<Database>,
   catalogue: Catalogue,
   id: number,

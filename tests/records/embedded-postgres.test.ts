@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmod,
@@ -221,7 +221,9 @@ describe('embedded PostgreSQL: when the process that runs it is killed', () => {
     const lock = join(config.folder, 'records', 'pgdata', 'postmaster.pid')
     expect(await readFile(lock, 'utf8')).toContain(`${pid}`)
     // As if another process had its pid by now.
-    await writeFile(lock, (await readFile(lock, 'utf8')).replace(`${pid}`, `${process.ppid}`))
+    const stranger = spawn('sleep', ['60'])
+    onTestFinished(() => void stranger.kill())
+    await writeFile(lock, (await readFile(lock, 'utf8')).replace(`${pid}`, `${stranger.pid}`))
     expect(await query((await start(config)).connection, 'select 1')).toEqual([1])
   })
 
