@@ -10,7 +10,7 @@ import { dueAt, isWorse, priorityOf } from './service-promise.ts'
 import type { JobsTable } from './tables.ts'
 import { noteAlarmOnTicket } from './tickets.ts'
 
-const batchSize = 200
+const batchSize = 50
 /** What happened longer than this before its reading came in is backlog. */
 const backlogMs = 5 * 60_000
 /** How long an S2 alarm out of a backlog waits for the rest of it: where it also cleared there, it makes no job. */
@@ -20,10 +20,12 @@ export interface AdviseParts {
   readonly catalogue: Catalogue
   /** Epoch ms, wall clock. */
   readonly now: number
+  /** Told as soon as messages are in the outbox, before the rest is looked at. */
+  readonly onQueued?: () => void
 }
 
 export interface Advised {
-  /** Messages written to the outbox: a reason to poke it. */
+  /** Messages written to the outbox. */
   readonly queued: number
   /** Machines of which something changed, each once. */
   readonly machines: ReadonlySet<string>
@@ -33,12 +35,13 @@ export interface Advised {
  * Turns the alarm events that nobody has looked at into jobs, in their order. Jobs, messages for the queue and the
  * mark on the event commit together, so an event counts once, however often and by however many this is called.
  */
-export async function advise(db: Kysely<Database>, { catalogue, now }: AdviseParts): Promise<Advised> {
+export async function advise(db: Kysely<Database>, { catalogue, now, onQueued }: AdviseParts): Promise<Advised> {
   const machines = new Set<string>()
   let queued = 0
   for (;;) {
     const batch = await db.transaction().execute((trx) => adviseBatch(trx, catalogue, now))
     queued += batch.queued
+    if (batch.queued > 0) onQueued?.()
     for (const machine of batch.machines) machines.add(machine)
     if (batch.machines.length < batchSize) return { queued, machines }
   }

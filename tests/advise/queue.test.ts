@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import pino from 'pino'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
 import { advise } from '../../src/advise/advisor.ts'
@@ -130,32 +129,6 @@ test('delivered again because its completion was lost, it is one ticket', async 
   const [ticket, ...more] = await ticketsOf('completion-lost')
   expect(more).toEqual([])
   expect((await ticketWithHistory(records.db, ticket?.id ?? '')).history).toHaveLength(1)
-})
-
-test('a worker that is killed with a job in its hands gives it to the next one', async () => {
-  const queue = await queueForTest()
-  const { id } = await jobFor('worker-killed')
-  outboxForTest(queue)
-  const dying = spawn(
-    process.execPath,
-    [
-      '-e',
-      `const { createPostgresBackend, withBackend } = require('bullmq')
-      const { Worker } = withBackend(createPostgresBackend)
-      const connection = { ...JSON.parse(process.argv[1]), schema: 'bullmq' }
-      new Worker('maintenance', () => new Promise(() => {}), { connection, lockDuration: 2000 })`,
-      JSON.stringify(records.connection),
-    ],
-    { stdio: 'ignore' },
-  )
-  onTestFinished(() => void dying.kill('SIGKILL'))
-  await expect.poll(() => queue.getJobCounts('active'), { timeout: 10_000 }).toEqual({ active: 1 })
-  dying.kill('SIGKILL')
-
-  await workerForTest(desk())
-  await expect.poll(() => ticketsOf('worker-killed'), { timeout: 20_000 }).toHaveLength(1)
-  await expect.poll(() => queue.getJobCounts('completed')).toEqual({ completed: 1 })
-  expect((await queue.getJob(id))?.failedReason).toBeFalsy()
 })
 
 test('several workers and several outboxes on one queue are one ticket for each cause', async () => {
