@@ -113,17 +113,18 @@ async function main(args: string[]): Promise<number> {
     const { counts, failure } = await replayFile({
       ...options,
       signal: stop.signal,
-      onStart({ columns, separator, shiftMs }) {
-        if (!options.map) {
-          const time = 'index' in columns.time ? columns.time.index + 1 : 0
+      onStart({ columns, header, separator, shiftMs }) {
+        if (!options.map && 'index' in columns.time) {
+          const time = header[columns.time.index]
           const names = columns.signals.map(({ name }) => name).join(', ')
           console.log(
-            `no map: separator ${JSON.stringify(separator)}, the time is column ${time} (UTC where it names no zone), signals: ${names}`,
+            `no map: separator ${JSON.stringify(separator)}, time from '${time}' (UTC where it names no zone), signals: ${names}`,
           )
         }
         if (options.toNow) console.log(`shifted by ${shiftMs} ms, so that the last row is now`)
       },
       onBadRow(line, reason) {
+        if (!options.skipBad) return // told at the end as what ended it
         progress.clear()
         console.error(`line ${line} ${reason}`)
       },

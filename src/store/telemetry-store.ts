@@ -29,7 +29,7 @@ export interface BucketQuery extends RangeQuery {
   /** Width of a bucket in ms; aligned to the epoch, or to site-local midnight where `timeZone` is given. */
   readonly everyMs: number
   readonly fn: BucketFunction
-  /** IANA zone; only for whole days. */
+  /** IANA zone; only for whole days. Buckets of several days are counted from 1970-01-01. */
   readonly timeZone?: string | undefined
 }
 
@@ -65,7 +65,11 @@ export interface TelemetryStore {
   /** Raw readings (summaries whole) of several signals of one machine in order of time: what a late judgement reads. */
   history(query: { machine: string; signals?: readonly string[]; from: number; to: number }): Promise<StoredReading[]>
 
-  /** One point per bucket that holds readings. `count` counts samples: a summary counts its n, and its min, mean and max take part as such. */
+  /**
+   * One point per bucket that holds readings, in order of time, under the start of the bucket, which may lie before
+   * `from`. `count` counts samples: a summary counts its n, and its min, mean and max take part as such; `last` is the
+   * newest reading's mean.
+   */
   buckets(query: BucketQuery): Promise<Point[]>
 
   /** The newest reading of each signal of a machine. */
@@ -74,7 +78,11 @@ export interface TelemetryStore {
   /** Deletes what was measured before `before` (epoch ms) and says how many readings that were. */
   dropBefore(before: number): Promise<number>
 
-  /** Moves every reading of one machine to another; where both hold an identity, the target's stays. Used when two machines are merged. */
+  /**
+   * Moves the readings of one machine (those with `measuredFrom` ≤ measuredAt < `measuredTo`) to another and says how
+   * many these were; where both hold an identity, the target's stays and the other is dropped. Used when two machines
+   * are merged.
+   */
   reassign(query: { from: string; to: string; measuredFrom?: number; measuredTo?: number }): Promise<number>
 
   close(): Promise<void>
