@@ -38,11 +38,11 @@ function limitText(profile: Profile, part: Text, signal: string, direction: stri
   const low = direction === 'low'
   return {
     title: {
-      en: `${name.en} ${low ? 'below' : 'above'} its limit`,
+      en: `${name.en} ${low ? 'below' : 'above'} the limit`,
       zh: `${name.zh}${low ? '低于' : '高于'}限值`,
     },
     action: {
-      en: `Find out why the ${inSentence(name.en)} is too ${low ? 'low' : 'high'}: check the ${inSentence(part.en)} and the sensor`,
+      en: `Find the cause of the ${inSentence(name.en)} being too ${low ? 'low' : 'high'}: check the ${inSentence(part.en)} and the sensor`,
       zh: `查明${name.zh}过${low ? '低' : '高'}的原因：检查${part.zh}和传感器`,
     },
   }

@@ -15,9 +15,9 @@ for (const { name, component, mode, title, action } of [
     name: 'a limit names its signal and side',
     component: 'engine',
     mode: 'limit.coolant_temp_c.high',
-    title: { en: 'Coolant temperature above its limit', zh: '冷却液温度高于限值' },
+    title: { en: 'Coolant temperature above the limit', zh: '冷却液温度高于限值' },
     action: {
-      en: 'Find out why the coolant temperature is too high: check the engine and the sensor',
+      en: 'Find the cause of the coolant temperature being too high: check the engine and the sensor',
       zh: '查明冷却液温度过高的原因：检查发动机和传感器',
     },
   },
@@ -39,7 +39,7 @@ for (const { name, component, mode, title, action } of [
     name: 'a signal and a component that the catalogue does not know',
     component: 'slew_ring',
     mode: 'limit.slew_torque_nm.low',
-    title: { en: 'Slew torque nm below its limit', zh: 'slew_torque_nm低于限值' },
+    title: { en: 'Slew torque nm below the limit', zh: 'slew_torque_nm低于限值' },
     action: expect.objectContaining({ en: expect.stringContaining('check the slew ring') }),
   },
   {
