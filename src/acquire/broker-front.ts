@@ -22,7 +22,7 @@ export interface BrokerFront {
   close(): Promise<void>
 }
 
-export interface FrontCounts {
+interface FrontCounts {
   /** Connections of clients; of ours, with an external broker. */
   readonly connections: number
   /** What the protocol refused, by reason. */

@@ -47,7 +47,7 @@ export function openReceipts(shared = new SharedArrayBuffer((TALLY_PLACES + 1) *
 }
 
 /** What became of a batch of messages. */
-export interface BatchOutcome {
+interface BatchOutcome {
   /** The messages of the batch. */
   readonly messages: Iterable<{ readonly kind: MessageKind }>
   /** Reading sets. A malformed fault or status message is one quarantined set; a good one is none. */

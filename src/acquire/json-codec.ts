@@ -1,4 +1,4 @@
-import { isAscii, isUtf8 } from 'node:buffer'
+import { isUtf8 } from 'node:buffer'
 import { countKeys, type JsonElement, jsonElements, measureJson } from './json-scan.ts'
 import { parseMeasuredAt } from './measured-at.ts'
 import type { Codec, Decoded, FaultCode, QuarantineReason, RawSet, UndecodedSet } from './message.ts'
@@ -42,7 +42,7 @@ interface Refusal {
 function parseDocument(payload: Buffer): Document | Refusal {
   if (payload.length === 0) return { reason: 'empty', detail: 'no bytes' }
   if (!isUtf8(payload)) return { reason: 'encoding', detail: 'not UTF-8' }
-  const raw = isAscii(payload) ? payload.toString('latin1') : payload.toString('utf8')
+  const raw = payload.toString()
   const text = raw.charCodeAt(0) === 0xfeff ? raw.slice(1) : raw // some gateways put a byte order mark first
   const { depth, keys } = measureJson(text)
   if (depth > MAX_DEPTH) return { reason: 'encoding', detail: `nested deeper than ${MAX_DEPTH}` }

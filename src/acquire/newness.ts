@@ -3,7 +3,7 @@ import type { ReadingIdentity, StoredReading } from '../store/telemetry-store.ts
 import { type SequenceCounts, trackSequence } from './sequence.ts'
 
 /** A judged set with what of it was not known before. */
-export interface NewnessOfSet {
+interface NewnessOfSet {
   readonly set: ReadingSet
   /** Values that are new, or that replace another one under the same identity. */
   readonly newValues: ReadonlyMap<string, SignalValue>

@@ -1,5 +1,5 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, truncateSync } from 'node:fs'
-import { type FileHandle, open, unlink } from 'node:fs/promises'
+import { type FileHandle, open, rm } from 'node:fs/promises'
 import type { Log } from '../log.ts'
 import { readCheckpoint } from './checkpoint.ts'
 import type { MessageKind } from './message.ts'
@@ -18,7 +18,7 @@ import { openSpoolReader } from './spool-reader.ts'
 export type { Incoming }
 
 /** Said once per group of messages that became durable together. */
-export interface CommitNotice {
+interface CommitNotice {
   /** Everything before it is durable. */
   readonly position: number
   /** How many messages of each kind and QoS those were, see `message-tally.ts`; valid during the call only. */
@@ -42,7 +42,7 @@ export interface Spool {
   append(message: Incoming): Promise<void>
   /** Called after each group commit, before those who wait for it hear of it. */
   onCommit(listener: (notice: CommitNotice) => void): void
-  /** Deletes the segments that end before `position`; the newest one stays. */
+  /** Deletes the segments that end before `position`; the newest one stays. Never rejects. */
   release(position: number): Promise<void>
   /** Writes what was appended, then refuses. */
   close(): Promise<void>
@@ -93,12 +93,14 @@ export async function openSpool({ folder, segmentBytes = 64 << 20, kindOf, log }
   let filling = newGroup(end)
   let spare: Group | undefined
   const listeners: ((notice: CommitNotice) => void)[] = []
+  const segments = listSegments(folder)
 
   const write = async (group: Group) => {
     const size = group.base - file.base
     if (size > 0 && size + group.used > segmentBytes) {
       await file.handle.close()
       file = await openSegment(folder, group.base)
+      segments.push({ path: segmentPath(folder, group.base), base: group.base })
     }
     const { handle, base } = file
     for (let from = 0; from < group.used; ) {
@@ -157,11 +159,11 @@ export async function openSpool({ folder, segmentBytes = 64 << 20, kindOf, log }
       listeners.push(listener)
     },
     async release(position) {
-      const segments = listSegments(folder)
-      for (const [index, { path }] of segments.entries()) {
-        const next = segments[index + 1]
-        if (!next || next.base > position) return
-        await unlink(path)
+      while (segments[1] && segments[1].base <= position) {
+        const path = segments.shift()?.path ?? ''
+        await rm(path, { force: true }).catch((error: Error) => {
+          log.warn({ err: error, file: path }, 'spool file that is done with cannot be deleted')
+        })
       }
     },
     async close() {
