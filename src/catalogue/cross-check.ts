@@ -126,6 +126,9 @@ function checkMeasure(measure: Measure, path: Path, data: MachineFile, report: R
   if (compared.length > 1) report(path, 'at most one comparison', compared.join(' and '))
   const needsWindow = measure.stat !== undefined || measure.startPercent
   if (needsWindow && measure.windowSeconds === undefined) report(path, 'windowSeconds', 'nothing')
+  if (measure.windowSeconds !== undefined && !needsWindow)
+    report(path, 'stat or startPercent with windowSeconds', 'neither')
+  if (measure.restart && !needsWindow) report(path, 'a window with restart', 'none')
   if ((measure.stat === 'share_above') !== (measure.level !== undefined)) {
     report(path, 'level with share_above, and only there', measure.level === undefined ? 'nothing' : `${measure.level}`)
   }

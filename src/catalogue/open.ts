@@ -10,5 +10,7 @@ import { loadCatalogue } from './load.ts'
  * @throws {CatalogueInvalid}
  */
 export function openCatalogue(config: Pick<Environment, 'OUTRIGGER_CATALOGUE'>): Catalogue {
-  return loadCatalogue(config.OUTRIGGER_CATALOGUE ? resolve(config.OUTRIGGER_CATALOGUE) : join(projectRoot, 'catalogue'))
+  return loadCatalogue(
+    config.OUTRIGGER_CATALOGUE ? resolve(config.OUTRIGGER_CATALOGUE) : join(projectRoot, 'catalogue'),
+  )
 }

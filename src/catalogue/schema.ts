@@ -36,11 +36,13 @@ const conditionSchema = z
  * signal (|a−b| in % of the larger), `baselinePercent` (change in % against this machine's own baseline in the same mode
  * and band), `baselineFactor` (value / baseline), `baselineDifference` (value − baseline), `ratedFraction` (value / the
  * parameter of that name), `startPercent` (change over the window in % of its start). The baseline of a `manual` signal
- * is its first reading.
+ * is its first reading. Windows run while the rule is meant: half an hour is half an hour of that work. With `restart` the
+ * window is empty again whenever the rule was not meant in between (a lift, a set-up), otherwise it goes on where it stopped.
  */
 const measureSchema = z.strictObject({
   stat: z.enum(['mean', 'max', 'min', 'range', 'increase', 'slope_per_h', 'share_above']).optional(),
   windowSeconds: z.number().positive().optional(),
+  restart: z.literal(true).optional(),
   level: z.number().optional(),
   per: identifier.optional(),
   difference: identifier.optional(),

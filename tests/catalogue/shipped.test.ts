@@ -81,7 +81,8 @@ const MC = ['mobile_crane']
 const pumping = ['pumping']
 const pumpingAndReverse = ['pumping', 'reverse']
 const working = ['lifting', 'slewing', 'holding', 'luffing']
-const changeOver30s: Measure = { stat: 'mean', windowSeconds: 30, baselinePercent: true }
+const changeOver2min: Measure = { stat: 'mean', windowSeconds: 120, baselinePercent: true }
+const changeWithinLift: Measure = { stat: 'mean', windowSeconds: 10, restart: true, baselinePercent: true }
 
 const limits: Limit[] = [
   // common to engine-driven machines
@@ -167,10 +168,11 @@ const limits: Limit[] = [
   high(BP, 's_valve_shift_time_ms.high', [420, 15], [600, 15], 20, { failureMode: 'CP-02' }),
   high(BP, 'boom_pressure_bar.high', [330, 15], [350, 15], 10),
   high(BP, 'boom_tip_accel_g.high', [0.3, 60], [0.45, 60], 0.03, { failureMode: 'CP-09' }),
-  high(BP, 'slew_pressure_bar.above_baseline', [25, 15], [50, 15], 3, { measure: changeOver30s, failureMode: 'CP-11' }),
+  high(BP, 'slew_pressure_bar.above_baseline', [25, 0], [50, 0], 3, { measure: changeOver2min, failureMode: 'CP-11' }),
   ...[1, 2, 3, 4].map((leg) =>
     low(BP, `outrigger_pressure_bar_${leg}.sinking`, [-15, 15], null, 3, {
-      measure: { startPercent: true, windowSeconds: 3600 },
+      measure: { startPercent: true, windowSeconds: 3600, restart: true },
+      when: [{ signal: `outrigger_pressure_bar_${leg}`, above: 30 }],
       failureMode: 'CP-14',
     }),
   ),
@@ -205,11 +207,11 @@ const limits: Limit[] = [
     inclusive: true,
   }),
   high(HYDRAULIC_CRANES, 'hoist_pressure_bar.above_baseline', [20, 15], [35, 15], 3, {
-    measure: { ...changeOver30s, like: [{ signal: 'load_t', band: 2 }] },
+    measure: { ...changeWithinLift, like: [{ signal: 'load_t', band: 2 }] },
     modes: ['lifting'],
   }),
   high(TC, 'hoist_current_a.above_baseline', [20, 15], [35, 15], 3, {
-    measure: { stat: 'mean', windowSeconds: 15, baselinePercent: true, like: [{ signal: 'load_t', band: 0.5 }] },
+    measure: { ...changeWithinLift, like: [{ signal: 'load_t', band: 0.5 }] },
     modes: ['lifting'],
   }),
   high(TC, 'hoist_current_a.over_rated', null, [1.15, 60], 0.03, { measure: rated('hoist_rated_current_a') }),
@@ -222,13 +224,13 @@ const limits: Limit[] = [
   high(TC, 'brake_hold_drift_mm_min.high', [10, 0], [50, 0], 1, { failureMode: 'TC-04' }),
   low(HYDRAULIC_CRANES, 'brake_release_pressure_bar.low', [22, 15], [18, 15], 1, { failureMode: 'MC-02' }),
   high(CRANES, 'brake_temp_c.high', [180, 60], [250, 60], 3),
-  high(HYDRAULIC_CRANES, 'slew_pressure_bar.above_baseline', [25, 15], [50, 15], 3, {
-    measure: changeOver30s,
+  high(HYDRAULIC_CRANES, 'slew_pressure_bar.above_baseline', [25, 0], [50, 0], 3, {
+    measure: changeOver2min,
     modes: ['slewing'],
     failureMode: 'MC-04',
   }),
-  high(TC, 'slew_current_a.above_baseline', [25, 15], [50, 15], 3, {
-    measure: { stat: 'mean', windowSeconds: 15, baselinePercent: true },
+  high(TC, 'slew_current_a.above_baseline', [25, 0], [50, 0], 3, {
+    measure: changeOver2min,
     modes: ['slewing'],
     failureMode: 'TC-06',
   }),
@@ -269,7 +271,7 @@ const limits: Limit[] = [
   high(TC, 'vfd_heatsink_temp_c.high', [80, 60], [90, 60], 3, { failureMode: 'TC-03' }),
   high(TC, 'mast_tilt_mm_m.high', [3, 60], [4, 60], 0.2, { failureMode: 'TC-07' }),
   low(TC, 'mast_tilt_mm_m.low', [-3, 60], [-4, 60], 0.2, { failureMode: 'TC-07' }),
-  high(TC, 'trolley_current_a.above_baseline', [25, 15], [50, 15], 3, { failureMode: 'TC-08' }),
+  high(TC, 'trolley_current_a.above_baseline', [25, 0], [50, 0], 3, { failureMode: 'TC-08' }),
   high(TC, 'motor_vib_rms_mm_s.high', [4.5, 300], [7.1, 60], 0.45, { failureMode: 'TC-01' }),
   high(TC, 'motor_vib_env_g.high', [3, 300], [6, 60], 0.3, { failureMode: 'TC-01' }),
   high(['crawler_crane'], 'travel_pressure_bar_2.gap', [20, 15], [40, 15], 3, { failureMode: 'MC-10' }),
@@ -285,8 +287,8 @@ const limits: Limit[] = [
     high(EX, `final_drive_temp_c_${pump}.high`, [90, 60], [105, 60], 3, { failureMode: 'EX-03' }),
   ]),
   low(EX, 'pilot_pressure_bar.low', [29, 15], [25, 15], 1, { when: [running], failureMode: 'EX-07' }),
-  high(EX, 'swing_pressure_bar.above_baseline', [15, 15], [30, 15], 2, {
-    measure: changeOver30s,
+  high(EX, 'swing_pressure_bar.above_baseline', [15, 0], [30, 0], 2, {
+    measure: changeOver2min,
     modes: ['loaded_swing', 'return_swing'],
     failureMode: 'EX-02',
   }),
