@@ -22,6 +22,9 @@ export default async function setup(project: TestProject): Promise<() => Promise
   const postgres = await startEmbeddedPostgres({ folder, log: pino({ level: 'warn' }) })
   const records = await openRecords(postgres.connection)
   await migrate(records.pool)
+  // Only a power cut would tell the difference, and no test makes one.
+  await records.pool.query('alter system set fsync = off')
+  await records.pool.query('select pg_reload_conf()')
   await records.close() // PostgreSQL copies only a database that nobody is connected to
   project.provide('records', postgres.connection)
   return async () => {

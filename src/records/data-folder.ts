@@ -18,6 +18,8 @@ export interface RecordsConnection {
 export interface HolderFacts {
   /** Where its API listens, `http://…`; absent until it does. */
   readonly address?: string | undefined
+  /** Where machines publish to it, `mqtt://…`: its own broker, or the one it is a client of. */
+  readonly broker?: string | undefined
   /** Its PostgreSQL, where it is the embedded one. */
   readonly records?: RecordsConnection | undefined
 }
@@ -57,6 +59,7 @@ const holderSchema = z.object({
   token: z.string(),
   startedAt: z.string(),
   address: z.string().optional(),
+  broker: z.string().optional(),
   records: z
     .object({
       host: z.string(),
@@ -95,8 +98,8 @@ export async function holdDataFolder(folder: string, facts: HolderFacts = {}): P
 export async function readHolder(folder: string): Promise<Holder | undefined> {
   const holder = await readRecord(join(folder, HOLDER_FILE))
   if (holder === undefined || !lives(holder)) return undefined
-  const { pid, startedAt, address, records } = holder
-  return { pid, startedAt, address, records }
+  const { pid, startedAt, address, broker, records } = holder
+  return { pid, startedAt, address, broker, records }
 }
 
 /**

