@@ -32,10 +32,12 @@ export async function applyTransitions(
   for (const transition of transitions) {
     if (await isRecorded(trx, transition)) continue
     const open = await openAlarm(trx, transition)
-    if (transition.kind === 'raised') await recordRaise(trx, transition, open, parts)
-    else if (open === undefined || open.cleared_at !== null) continue
-    else if (transition.kind === 'severity') await recordSeverity(trx, transition, open, parts)
-    else await recordClear(trx, transition, open, parts)
+    if (open === undefined || open.cleared_at !== null) {
+      if (transition.kind === 'raised') await recordRaise(trx, transition, open, parts)
+      continue
+    }
+    if (transition.kind === 'severity') await recordSeverity(trx, transition, open, parts)
+    if (transition.kind === 'cleared') await recordClear(trx, transition, open, parts)
   }
 }
 
@@ -162,10 +164,9 @@ async function recordRaise(
     await addEvent(trx, id, 'raised', { ...transition, now })
     return
   }
-  const returns = open.cleared_at !== null
   await trx
     .updateTable('alarms')
-    .set({ ...current, raised_at: earlier(open.raised_at, at), ...(returns ? voice : {}) })
+    .set({ ...current, ...voice, raised_at: earlier(open.raised_at, at) })
     .where('id', '=', open.id)
     .execute()
   await addEvent(trx, open.id, 'raised', { ...transition, now })
@@ -258,14 +259,9 @@ async function mergeEpisode(trx: Trx, episode: Episode, known: Alarm, { now }: A
   const { raised, worst } = episode
   const end = endOf(episode)
   const spells = await spellsOf(trx, known.id)
-  const spell = spells.find((each) => each.from <= end && (each.to ?? Number.POSITIVE_INFINITY) >= raised.since)
+  const spell = spells.find((each) => each.from <= end && each.to >= raised.since)
   if (spell === undefined) await addEpisodeEvents(trx, known.id, episode, now)
-  else if (spell.cleared !== undefined && spell.to !== null && movesClear(episode, spell.to))
-    await trx
-      .updateTable('alarm_events')
-      .set({ at: new Date(end) })
-      .where('id', '=', spell.cleared)
-      .execute()
+  else await correctEvents(trx, episode, spell)
   const worstKnown = Math.max(0, ...spells.map((each) => RANK[each.worst]))
   const isWorse = RANK[worst.severity] > worstKnown
   if (spell !== undefined && isWorse) await addEvent(trx, known.id, 'severity', { ...worst, now })
@@ -289,6 +285,20 @@ async function mergeEpisode(trx: Trx, episode: Episode, known: Alarm, { now }: A
   await trx.updateTable('alarms').set(change).where('id', '=', known.id).execute()
 }
 
+async function correctEvents(trx: Trx, episode: Episode, spell: Spell): Promise<void> {
+  const begin = episode.raised.at
+  if (begin < spell.from) await moveEvent(trx, spell.raised, begin)
+  if (spell.cleared !== undefined && movesClear(episode, spell.to)) await moveEvent(trx, spell.cleared, endOf(episode))
+}
+
+async function moveEvent(trx: Trx, id: number, at: number): Promise<void> {
+  await trx
+    .updateTable('alarm_events')
+    .set({ at: new Date(at) })
+    .where('id', '=', id)
+    .execute()
+}
+
 /** Whether the episode knows better when the spell ended: it saw it end earlier, or last longer. */
 function movesClear({ cleared, until }: Episode, knownEnd: number): boolean {
   if (cleared === null) return until > knownEnd
@@ -296,10 +306,12 @@ function movesClear({ cleared, until }: Episode, knownEnd: number): boolean {
 }
 
 interface Spell {
+  /** Epoch ms when it was raised and cleared; without end while it is active. */
   readonly from: number
-  readonly to: number | null
+  readonly to: number
   readonly worst: Severity
-  /** Id of the event that ended it. */
+  /** Ids of the events that say so. */
+  readonly raised: number
   readonly cleared: number | undefined
 }
 
@@ -314,16 +326,16 @@ async function spellsOf(trx: Trx, alarm: string): Promise<Spell[]> {
     .orderBy('id')
     .execute()
   const spells: Spell[] = []
-  let open: { from: number; worst: Severity } | undefined
+  let open: { from: number; worst: Severity; raised: number } | undefined
   for (const { id, kind, at, severity } of events) {
-    if (kind === 'raised') open ??= { from: at.getTime(), worst: severity }
+    if (kind === 'raised') open ??= { from: at.getTime(), worst: severity, raised: id }
     if (open === undefined) continue
     if (RANK[severity] > RANK[open.worst]) open.worst = severity
     if (kind !== 'cleared') continue
     spells.push({ ...open, to: at.getTime(), cleared: id })
     open = undefined
   }
-  if (open !== undefined) spells.push({ ...open, to: null, cleared: undefined })
+  if (open !== undefined) spells.push({ ...open, to: Number.POSITIVE_INFINITY, cleared: undefined })
   return spells
 }
 

@@ -7,6 +7,9 @@ import { type Cadence, isLearned, learnInterval, longestWithoutGap, unknownCaden
 export interface SignalTable {
   readonly indexOf: ReadonlyMap<string, number>
   readonly signals: readonly SignalFacts[]
+  /** Ids of the modes by their code. */
+  readonly modeNames: ReadonlyMap<number, string>
+  readonly modeFrom: readonly { readonly mode: string; readonly when: readonly PreparedCondition[] }[]
 }
 
 interface SignalFacts {
@@ -81,13 +84,19 @@ export function signalTable(profile: Profile): SignalTable {
     sent: name === MODE_SIGNAL ? 'on_change' : signal.sent,
   }))
   if (!profile.signals.has(MODE_SIGNAL)) signals.push({ name: MODE_SIGNAL, catalogueMs: 60_000, sent: 'on_change' })
-  const table = { signals, indexOf: new Map(signals.map(({ name }, index) => [name, index])) }
+  const indexOf = new Map(signals.map(({ name }, index) => [name, index]))
+  const modeNames = new Map([...profile.modes].map(([id, { code }]) => [code, id]))
+  const modeFrom = profile.modeFrom.map(({ mode, when }) => ({
+    mode,
+    when: when.map((condition) => prepareCondition({ indexOf }, condition)),
+  }))
+  const table = { signals, indexOf, modeNames, modeFrom }
   tables.set(profile, table)
   return table
 }
 
-export function prepareCondition(table: SignalTable, condition: Condition): PreparedCondition {
-  return { ...condition, index: table.indexOf.get(condition.signal) ?? -1 }
+export function prepareCondition({ indexOf }: Pick<SignalTable, 'indexOf'>, condition: Condition): PreparedCondition {
+  return { ...condition, index: indexOf.get(condition.signal) ?? -1 }
 }
 
 /** A machine that is silent for less is not taken as offline, whatever it has taught before. */
@@ -96,13 +105,8 @@ const OFFLINE_INTERVALS = 3
 
 export function machinePicture(profile: Profile, state?: PictureState): MachinePicture {
   const table = signalTable(profile)
-  const { signals } = table
+  const { signals, modeNames, modeFrom } = table
   const modeIndex = table.indexOf.get(MODE_SIGNAL) as number
-  const modeNames = new Map([...profile.modes].map(([id, { code }]) => [code, id]))
-  const modeFrom = profile.modeFrom.map(({ mode, when }) => ({
-    mode,
-    when: when.map((condition) => prepareCondition(table, condition)),
-  }))
   const tracks: (SignalTrack | undefined)[] = new Array(signals.length).fill(undefined)
   for (const [name, { at, value, cadence }] of Object.entries(state?.signals ?? {})) {
     const index = table.indexOf.get(name)
