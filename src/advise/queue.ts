@@ -6,7 +6,7 @@ import type { QueueJobName } from './tables.ts'
 
 const bullmq = withBackend(createPostgresBackend)
 
-export const queueName = 'maintenance'
+const queueName = 'maintenance'
 /** Where BullMQ keeps its tables in the records database. */
 const schema = 'bullmq'
 

@@ -95,7 +95,7 @@ export interface TicketEventsTable {
 
 export type QueueJobName = 'proactive-maintenance' | 'inspection-reminder'
 
-export interface OutboxTable {
+interface OutboxTable {
   id: Generated<string>
   position: GeneratedAlways<number>
   name: QueueJobName

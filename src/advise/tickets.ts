@@ -78,7 +78,7 @@ export const ticketSchema = z.object({
 })
 export type Ticket = z.infer<typeof ticketSchema>
 
-export const ticketEventSchema = z.object({
+const ticketEventSchema = z.object({
   at: z.string(),
   kind: z.enum(['opened', 'state', 'severity', 'alarm', 'comment']),
   by: z.string(),
