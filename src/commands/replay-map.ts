@@ -6,7 +6,7 @@ const zone = z.string().refine(isZone, 'is no IANA time zone such as Europe/Berl
 const signal = z.string().min(1).max(128)
 
 /** The shape of a map: how the columns of a recording become a machine's readings. */
-export const replayMapSchema = z.strictObject({
+const replayMapSchema = z.strictObject({
   separator: z
     .string()
     .length(1, 'is one character')

@@ -10,7 +10,7 @@ import { zoneOffset } from '../store/local-days.ts'
 export type TimeReader = (text: string) => readonly number[]
 
 /** What `readTimes` understands beside patterns of YYYY, MM, DD, hh, mm, ss and SSS (a fraction of any length). */
-export const NAMED_FORMATS = ['auto', 'iso', 'epoch_s', 'epoch_ms'] as const
+const NAMED_FORMATS = ['auto', 'iso', 'epoch_s', 'epoch_ms'] as const
 
 const ISO =
   /^(\d{4})[-/](\d{2})[-/](\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?\s*(Z|[+-]\d{2}:?\d{2})?$/i

@@ -2,15 +2,20 @@ import type { DuckDBConnection, DuckDBResult, DuckDBValue } from '@duckdb/node-a
 import { BIGINT, DOUBLE, DuckDBDataChunk, DuckDBInstance, INTEGER, VARCHAR } from '@duckdb/node-api'
 
 /**
- * What the store needs of DuckDB: one file, one connection that writes, as many that read, and rows in and out by
+ * What the store needs of DuckDB: one file, one connection that writes, some that read, and rows in and out by
  * column.
  */
 export interface DuckdbEngine {
   readonly writer: DuckDBConnection
-  /** Lends a connection for reading: a snapshot of its own, so that a slow read holds up neither writes nor other reads. */
-  read<T>(work: (connection: DuckDBConnection) => Promise<T>): Promise<T>
+  /**
+   * Lends a connection for reading: a snapshot of its own, so that a slow read holds up no write. `answers` to people
+   * are slow at times, two at once and then in turn; the `judgement` of readings waits for none of them.
+   */
+  read<T>(lane: Lane, work: (connection: DuckDBConnection) => Promise<T>): Promise<T>
   close(): void
 }
+
+export type Lane = 'answers' | 'judgement'
 
 /** A column to append: numbers of any kind travel as doubles and DuckDB casts them; NaN is NULL in a nullable one. */
 export type Column =
@@ -65,23 +70,46 @@ export async function openDuckdb(config: {
   const writer = await instance.connect()
   await writer.run(SCHEMA)
 
-  const idle: DuckDBConnection[] = []
-  let closed = false
+  // Each query under way keeps one of libuv's four threads, which the whole process shares: not all of them.
+  const lanes = { answers: lane(instance, 2), judgement: lane(instance, 1) }
   return {
     writer,
-    async read(work) {
-      const connection = idle.pop() ?? (await instance.connect())
+    read: (name, work) => lanes[name].read(work),
+    close() {
+      writer.closeSync()
+      lanes.answers.close()
+      lanes.judgement.close()
+      instance.closeSync()
+    },
+  }
+}
+
+/** At most `width` connections that read at once; whoever comes later waits in turn. */
+function lane(instance: DuckDBInstance, width: number) {
+  const connections: DuckDBConnection[] = []
+  const idle: DuckDBConnection[] = []
+  const waiting: (() => void)[] = []
+  let busy = 0
+  return {
+    async read<T>(work: (connection: DuckDBConnection) => Promise<T>): Promise<T> {
+      if (busy >= width) await new Promise<void>((resolve) => waiting.push(resolve))
+      else busy += 1
+      let connection = idle.pop()
       try {
+        if (!connection) {
+          connection = await instance.connect()
+          connections.push(connection)
+        }
         return await work(connection)
       } finally {
-        if (closed) connection.closeSync()
-        else idle.push(connection)
+        if (connection) idle.push(connection)
+        const next = waiting.shift()
+        if (next) next()
+        else busy -= 1
       }
     },
     close() {
-      closed = true
-      for (const connection of [writer, ...idle]) connection.closeSync()
-      instance.closeSync()
+      for (const connection of connections) connection.closeSync()
     },
   }
 }
@@ -142,7 +170,7 @@ export async function rowsOf<Row extends readonly unknown[]>(
   return rows as unknown as Row[]
 }
 
-// A bigint would be bound as HUGEINT and a number as DOUBLE, and a comparison with those reads every block.
+// A bigint would be bound as HUGEINT and a number as DOUBLE, and a column be compared in that type.
 function typesOf(values: Record<string, DuckDBValue>) {
   return Object.fromEntries(
     Object.entries(values).map(([name, value]) => [name, typeof value === 'bigint' ? BIGINT : INTEGER] as const),

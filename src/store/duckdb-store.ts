@@ -1,6 +1,6 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { level, type SignalValue, type Summary } from '../reading.ts'
-import { appendRows, openDuckdb, rowsOf } from './duckdb-engine.ts'
+import { appendRows, type Lane, openDuckdb, rowsOf } from './duckdb-engine.ts'
 import { type LatestReadings, latestReadings } from './latest-readings.ts'
 import { localDayStarts } from './local-days.ts'
 import type {
@@ -120,8 +120,8 @@ async function openOnce({ file, memoryLimitMb, threads }: Required<DuckdbStoreCo
   const running = new Set<Promise<unknown>>()
 
   /** Reads in a snapshot of their own; `close` waits for them. */
-  function read<T>(work: (connection: DuckDBConnection) => Promise<T>): Promise<T> {
-    const reading = engine.read(work).finally(() => running.delete(reading))
+  function read<T>(work: (connection: DuckDBConnection) => Promise<T>, lane: Lane = 'answers'): Promise<T> {
+    const reading = engine.read(lane, work).finally(() => running.delete(reading))
     running.add(reading)
     return reading
   }
@@ -131,7 +131,7 @@ async function openOnce({ file, memoryLimitMb, threads }: Required<DuckdbStoreCo
     if (debt < Math.max(CHECKPOINT_ROWS, 2 * latest.size)) return
     await transaction(writer, () => saveLatest(writer, latest, batch))
     debt = 0
-    // Refused while a long read needs the old blocks; the next due time is soon enough.
+    // A transaction that is still open can refuse it: it is tried again after half as many rows.
     await writer.run('CHECKPOINT').catch(() => {
       debt = CHECKPOINT_ROWS / 2
     })
@@ -198,7 +198,7 @@ async function openOnce({ file, memoryLimitMb, threads }: Required<DuckdbStoreCo
           `SELECT reading.machine, reading.signal, ${READING_COLUMNS.replace('measured_at', 'reading.measured_at')}
            FROM reading JOIN asked ON ${IS_ASKED('reading')}`,
         )
-      })
+      }, 'judgement')
       for (const [machineId, signalId, ...row] of rows) {
         found.push({
           machine: machines.names[machineId] as string,

@@ -115,6 +115,32 @@ test('closing waits for what has begun', async () => {
   expect(await reading).toHaveLength(20_001)
 })
 
+test('a slow read holds up neither appends nor the look-up of identities', async () => {
+  const store = await openedAt(await newFile())
+  await store.append(Array.from({ length: 400_000 }, (_, index) => row('m', `s${index % 2}`, T0 + index, index)))
+  const order: string[] = []
+  const slow = Array.from({ length: 6 }, async () => {
+    await store.history({ machine: 'm', ...EVER })
+    order.push('slow')
+  })
+  const quick = (async () => {
+    await store.append([row('m', 's0', T0 - 1, 1)])
+    await store.find([{ machine: 'm', signal: 's0', measuredAt: T0 - 1 }])
+    order.push('quick')
+  })()
+  await Promise.all([...slow, quick])
+  expect(order.indexOf('quick')).toBeLessThan(order.lastIndexOf('slow'))
+})
+
+test('a closed store answers with an error', async () => {
+  const store = await openDuckdbStore({ file: await newFile() })
+  await store.append([row('m', 's', T0, 1)])
+  await store.range({ machine: 'm', signal: 's', ...EVER }, 1)
+  await store.close()
+  await expect(store.range({ machine: 'm', signal: 's', ...EVER }, 1)).rejects.toThrow()
+  await expect(store.append([row('m', 's', T0 + 1, 1)])).rejects.toThrow()
+})
+
 function row(machine: string, signal: string, measuredAt: number, value: StoredReading['value']): StoredReading {
   return { machine, signal, measuredAt, value }
 }
