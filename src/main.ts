@@ -9,7 +9,7 @@ import { openSpool, type Spool } from './acquire/spool.ts'
 import { messageKind } from './acquire/topics.ts'
 import { type Environment, readConfig, settingsHelp } from './config.ts'
 import { type Log, openLog } from './log.ts'
-import { type DataFolderHold, holdDataFolder } from './records/data-folder.ts'
+import { holdDataFolder } from './records/data-folder.ts'
 import { joinThread, type Peer } from './rpc.ts'
 import type { OfficeThread, PartState, PipelineThread, ReceivingThread, ThreadStart } from './threads.ts'
 
@@ -76,10 +76,18 @@ async function run(config: Environment, log: Log): Promise<void> {
     receipts.add(spool.waitingAtStart)
 
     const thread: ThreadStart = { config, dataFolder, receipts: receipts.shared }
+    let failStart: ((error: unknown) => void) | undefined
+    const crash = new Promise<never>((_, reject) => {
+      failStart = reject
+    })
+    crash.catch(() => {})
     const crashed = (name: string) => (error: unknown) => {
+      if (failStart) return failStart(error)
       log.fatal({ err: error, thread: name }, 'a thread has ended')
       void stop(1)
     }
+    /** A step of the start; a thread that ends meanwhile ends the start. */
+    const unlessCrashed = <T>(step: Promise<T>) => Promise.race([step, crash])
     const { port1, port2 } = new MessageChannel()
     const pipelineWorker = new Worker(new URL('./pipeline.js', import.meta.url), {
       workerData: { ...thread, office: port1 },
@@ -96,8 +104,9 @@ async function run(config: Environment, log: Log): Promise<void> {
     const office: Peer<OfficeThread> = joinThread(officeWorker, { ...offered })
 
     running.push({ name: 'office', stop: () => office.ask.stop() })
-    const records = await office.ask.openRecords()
-    await hold.update({ records: typeof records.connection === 'string' ? undefined : records.connection })
+    const records = await unlessCrashed(office.ask.openRecords())
+    const embedded = typeof records.connection === 'string' ? undefined : records.connection
+    await hold.update({ records: embedded })
     log.info({ where: records.where }, 'records ready')
 
     running.push({ name: 'pipeline', stop: () => pipeline.ask.stop() })
@@ -105,13 +114,14 @@ async function run(config: Environment, log: Log): Promise<void> {
       receipts.add(tally)
       pipeline.tell('committed', position)
     })
-    await pipeline.ask.begin(records.connection)
+    await unlessCrashed(pipeline.ask.begin(records.connection))
     pipeline.tell('committed', spool.committed)
 
     front = await openFront(config, spool, log)
     running.push({ name: 'broker', stop: () => front?.close() ?? Promise.resolve() })
-    const address = await office.ask.open()
-    await publishHolder(hold, address, records.connection)
+    const address = await unlessCrashed(office.ask.open())
+    failStart = undefined
+    await hold.update({ address, broker: front.address, records: embedded })
     log.info(
       { api: address, broker: front.address, data: dataFolder, ms: Math.round(performance.now() - startedAt) },
       'ready',
@@ -124,14 +134,6 @@ async function run(config: Environment, log: Log): Promise<void> {
     clearTimeout(deadline)
     throw error
   }
-}
-
-async function publishHolder(
-  hold: DataFolderHold,
-  address: string,
-  connection: Awaited<ReturnType<OfficeThread['openRecords']>>['connection'],
-): Promise<void> {
-  await hold.update({ address, records: typeof connection === 'string' ? undefined : connection })
 }
 
 async function openFront(config: Environment, spool: Spool, log: Log): Promise<BrokerFront> {
