@@ -16,8 +16,9 @@ import { nextVisit, outlook, type Planned } from './programme-window.ts'
 const BATCH = 50
 /** Forecasts move with every day's use, so every machine is looked at once a day. */
 const REFRESH_MS = 86_400_000
-/** A forecast that moved by less is the same. */
+/** A forecast that moved by less than an hour, or than this part of the way to it, is the same. */
 const SAME_MS = 3_600_000
+const SAME_PART = 0.02
 
 /** The inspection programme of all machines, kept in the records. */
 export interface InspectionProgramme {
@@ -117,46 +118,29 @@ export function inspectionProgramme(db: Kysely<Database>, catalogue: Catalogue):
     const held = subjects.map(({ id }) => id)
     const ledgers = await trx.selectFrom('service_ledgers').selectAll().where('machine', 'in', held).execute()
     const items = await trx.selectFrom('inspection_items').selectAll().where('machine', 'in', held).execute()
-    let reminders = 0
-    for (const subject of subjects) {
-      const ledger = ledgers.find(({ machine }) => machine === subject.id)
-      const stored = items.filter(({ machine }) => machine === subject.id)
-      if (await lookAtMachine(trx, { ...subject, ledger }, stored, now)) reminders++
-    }
-    return reminders
+    const plans = subjects.map((subject) =>
+      planOf(
+        { ...subject, ledger: ledgers.find(({ machine }) => machine === subject.id) },
+        items.filter(({ machine }) => machine === subject.id),
+        now,
+      ),
+    )
+    await saveChecks(trx, plans)
+    const visits = await keepPlans(trx, plans, now)
+    for (const visit of visits) await tell(trx, visit, now)
+    return visits.length
   }
 
-  async function lookAtMachine(
-    trx: Transaction<Database>,
-    subject: Subject,
-    stored: readonly Item[],
-    now: number,
-  ): Promise<boolean> {
+  function planOf(subject: Subject, stored: readonly Item[], now: number): Plan {
     const { tasks } = catalogue.profile(subject.type, subject.model)
     const standing = standingOf(subject, calendarOf(subject.timeZone), now)
-    const kept = stored.filter(isSettled)
-    const planned = duePoints(tasks, standing, kept.map(pointOf)).flatMap((point): Planned[] => {
+    const points = duePoints(tasks, standing, stored.filter(isSettled).map(pointOf))
+    const planned = points.flatMap((point): Planned[] => {
       const task = tasks.get(point.task)
       return task ? [{ task, point, outlook: outlook(task, point, standing) }] : []
     })
-    const visit = nextVisit(planned)
-    const next = checkOf(subject, digests.get(tasks), planned, now)
-    await trx.updateTable('programme_checks').set(next).where('machine', '=', subject.id).execute()
-
-    const items = await keepItems(trx, subject.id, { stored, planned, visit, now })
-    if (items.length === 0) return false
-    const [id] = items.map((item) => item.inspection)
-    if (id === undefined) return false
-    const { hours, at } = subject.ledger ?? { hours: null, at: null }
-    const machine = { ...(await machineRecord(trx, subject.id)), hours, hoursAt: at }
-    const payload = inspectionReminderSchema.parse(
-      reminderOf(id, machine, tasks, items, now) satisfies InspectionReminder,
-    )
-    await trx
-      .insertInto('outbox')
-      .values({ name: 'inspection-reminder', payload: JSON.stringify(payload), created_at: new Date(now) })
-      .execute()
-    return true
+    const told = new Set(nextVisit(planned).map(({ point }) => keyOf(point)))
+    return { subject, tasks, stored, planned, told, check: checkOf(subject, digests.get(tasks), planned, now) }
   }
 
   function calendarOf(timeZone: string): SiteCalendar {
@@ -221,19 +205,22 @@ function pointOf(item: Item): DuePoint {
   }
 }
 
+type Check = Omit<Selectable<ProgrammeChecksTable>, 'joined_at'>
+
 /** When a machine has to be looked at again. */
 function checkOf(
-  { revision, ledger }: Subject,
+  { id, revision, ledger }: Subject,
   digest: string | undefined,
   planned: readonly Planned[],
   now: number,
-): Omit<Selectable<ProgrammeChecksTable>, 'machine' | 'joined_at'> {
+): Check {
   const least = (values: readonly (number | undefined)[]) => {
     const known = values.filter((value) => value !== undefined)
     return known.length > 0 ? Math.min(...known) : null
   }
   const nextAt = least(planned.map(({ outlook }) => outlook.nextAt))
   return {
+    machine: id,
     revision,
     tasks_digest: digest ?? null,
     start_hours: ledger?.start_hours ?? null,
@@ -244,63 +231,99 @@ function checkOf(
   }
 }
 
+async function saveChecks(trx: Transaction<Database>, plans: readonly Plan[]): Promise<void> {
+  await sql`
+    update programme_checks c set
+      revision = v.revision, tasks_digest = v.tasks_digest,
+      start_hours = v.start_hours, start_volume_m3 = v.start_volume_m3,
+      next_hours = v.next_hours, next_volume_m3 = v.next_volume_m3, next_at = v.next_at
+    from jsonb_populate_recordset(null::programme_checks, ${JSON.stringify(plans.map(({ check }) => check))}::jsonb) v
+    where c.machine = v.machine`.execute(trx)
+}
+
+/** What is planned for one machine, beside what is stored. */
 interface Plan {
+  readonly subject: Subject
+  readonly tasks: ReadonlyMap<string, Task>
   readonly stored: readonly Item[]
   readonly planned: readonly Planned[]
-  readonly visit: readonly Planned[]
-  readonly now: number
+  /** Keys of the points that make up the visit to be told now. */
+  readonly told: ReadonlySet<string>
+  readonly check: Check
+}
+
+interface Visit {
+  readonly subject: Subject
+  readonly tasks: ReadonlyMap<string, Task>
+  readonly items: readonly Item[]
 }
 
 /**
- * Brings the stored items of a machine to the plan: new ones get an inspection of their own, those of the visit come
+ * Brings the stored items of machines to their plans: new ones get an inspection of their own, those of a visit come
  * together in one, those that are planned no more go.
  *
- * @returns the items of the visit
+ * @returns the visits to be told now
  */
-async function keepItems(
-  trx: Transaction<Database>,
-  machine: string,
-  { stored, planned, visit, now }: Plan,
-): Promise<Item[]> {
-  const known = new Map(stored.map((item) => [keyOf(item), item]))
-  const fresh = planned.filter(({ point }) => !known.has(keyOf(point)))
-  const ids = await newInspections(trx, machine, fresh, now)
-  const current = planned.map((one) => itemOf(machine, one, known.get(keyOf(one.point)), ids.get(one) ?? '', now))
-
-  const told = new Set(visit.map(({ point }) => keyOf(point)))
-  const lead = current.filter((item) => told.has(keyOf(item))).sort(byDue)[0]?.inspection
-  const items = current.map((item) =>
-    lead !== undefined && told.has(keyOf(item)) ? { ...item, inspection: lead, reminded_at: new Date(now) } : item,
+async function keepPlans(trx: Transaction<Database>, plans: readonly Plan[], now: number): Promise<Visit[]> {
+  const ids = await newInspections(trx, plans, now)
+  const changes = plans.map((plan) => changesOf(plan, ids, now))
+  await saveItems(
+    trx,
+    changes.flatMap(({ changed }) => changed),
   )
-
-  const changed = items.filter((item) => !isSame(item, known.get(keyOf(item))))
-  await saveItems(trx, changed)
-  const wanted = new Set(planned.map(({ point }) => keyOf(point)))
-  const gone = stored.filter((item) => !wanted.has(keyOf(item)) && !isSettled(item) && !isHistory(item, stored))
-  for (const { task, n } of gone) {
-    await trx
-      .deleteFrom('inspection_items')
-      .where('machine', '=', machine)
-      .where('task', '=', task)
-      .where('n', '=', n)
-      .execute()
-  }
-
-  const used = new Set(items.map((item) => item.inspection))
-  const left = [...current, ...gone].map((item) => item.inspection).filter((id) => !used.has(id))
+  await deleteItems(
+    trx,
+    changes.flatMap(({ gone }) => gone),
+  )
+  const left = changes.flatMap((change) => change.left)
   if (left.length > 0) await trx.deleteFrom('inspections').where('id', 'in', left).execute()
-  const touched = [
-    ...new Set(
-      changed.filter((item) => known.has(keyOf(item)) || told.has(keyOf(item))).map((item) => item.inspection),
-    ),
-  ]
   await saveInspections(
     trx,
-    touched.map((id) => ({ id, items: items.filter((item) => item.inspection === id) })),
-    told.size > 0 ? lead : undefined,
+    changes.flatMap(({ inspections }) => inspections),
     now,
   )
-  return items.filter((item) => told.has(keyOf(item))).sort(byDue)
+  return changes.map(({ visit }) => visit).filter(({ items }) => items.length > 0)
+}
+
+interface Changes {
+  readonly changed: readonly Item[]
+  readonly gone: readonly Item[]
+  /** Inspections that have no item any more. */
+  readonly left: readonly string[]
+  readonly inspections: readonly { id: string; told: boolean; items: readonly Item[] }[]
+  readonly visit: Visit
+}
+
+function changesOf(
+  { subject, tasks, stored, planned, told }: Plan,
+  ids: ReadonlyMap<Planned, string>,
+  now: number,
+): Changes {
+  const known = new Map(stored.map((item) => [keyOf(item), item]))
+  const before = planned.map((one) => itemOf(subject.id, one, known.get(keyOf(one.point)), ids.get(one) ?? '', now))
+  const isTold = (item: Item) => told.has(keyOf(item))
+  const lead = before.filter(isTold).sort(byDue)[0]?.inspection
+  const items = before.map((item) =>
+    lead !== undefined && isTold(item) ? { ...item, inspection: lead, reminded_at: new Date(now) } : item,
+  )
+
+  const wanted = new Set(planned.map(({ point }) => keyOf(point)))
+  const gone = stored.filter((item) => !wanted.has(keyOf(item)) && !isSettled(item) && !isHistory(item, stored))
+  const used = new Set(items.map((item) => item.inspection))
+  const changed = items.filter((item) => !isSame(item, known.get(keyOf(item))))
+  // the inspection of a new item was made with what the item says
+  const outdated = changed.filter((item) => known.has(keyOf(item)) || isTold(item)).map((item) => item.inspection)
+  return {
+    changed,
+    gone,
+    left: [...before, ...gone].map((item) => item.inspection).filter((id) => !used.has(id)),
+    inspections: [...new Set(outdated)].map((id) => ({
+      id,
+      told: id === lead,
+      items: items.filter((item) => item.inspection === id),
+    })),
+    visit: { subject, tasks, items: items.filter(isTold).sort(byDue) },
+  }
 }
 
 /** An unknown point of a series that has begun: it says where the series began. */
@@ -312,28 +335,29 @@ function isHistory(item: Item, stored: readonly Item[]): boolean {
 
 async function newInspections(
   trx: Transaction<Database>,
-  machine: string,
-  fresh: readonly Planned[],
+  plans: readonly Plan[],
   now: number,
 ): Promise<Map<Planned, string>> {
+  const fresh = plans.flatMap(({ subject, stored, planned }) => {
+    const known = new Set(stored.map(keyOf))
+    return planned.filter(({ point }) => !known.has(keyOf(point))).map((one) => ({ machine: subject.id, one }))
+  })
   if (fresh.length === 0) return new Map()
   const at = new Date(now)
   const rows = await trx
     .insertInto('inspections')
     .values(
-      fresh.map((one) => ({
+      fresh.map(({ machine, one }) => ({
         machine,
         performer: one.task.performer === 'service' ? ('service' as const) : ('customer' as const),
         ...visitSummary([itemOf(machine, one, undefined, '', now)]),
-        reminded_at: null,
-        desk_received_at: null,
         created_at: at,
         updated_at: at,
       })),
     )
     .returning('id')
     .execute()
-  return new Map(fresh.map((one, i) => [one, rows[i]?.id ?? '']))
+  return new Map(fresh.map(({ one }, i) => [one, rows[i]?.id ?? '']))
 }
 
 function itemOf(
@@ -357,11 +381,11 @@ function itemOf(
     due_at: date(point.dueAt),
     calendar_from: date(point.calendarFrom),
     calendar_n: point.calendarN ?? null,
-    forecast_at: steady(date(outlook.forecastAt), known?.forecast_at),
+    forecast_at: steady(date(outlook.forecastAt), known?.forecast_at, now),
     window_opens_hours: outlook.opensHours ?? null,
     window_closes_hours: outlook.closesHours ?? null,
     // a window that has opened keeps its date, whatever the mean use says later
-    window_opens_at: opened ? known.window_opens_at : steady(window, known?.window_opens_at),
+    window_opens_at: opened ? known.window_opens_at : steady(window, known?.window_opens_at, now),
     reached_at: date(point.reached?.at),
     reached_hours: point.reached?.hours ?? null,
     reached_m3: point.reached?.m3 ?? null,
@@ -369,8 +393,11 @@ function itemOf(
   }
 }
 
-function steady(at: Date | null, before: Date | null | undefined): Date | null {
-  return at && before && Math.abs(at.getTime() - before.getTime()) < SAME_MS ? before : at
+/** Forecasts move a little with every reading: what is as good as before stays, and is not written again. */
+function steady(at: Date | null, before: Date | null | undefined, now: number): Date | null {
+  if (!at || !before) return at
+  const moved = Math.abs(at.getTime() - before.getTime())
+  return moved < Math.max(SAME_MS, SAME_PART * Math.abs(at.getTime() - now)) ? before : at
 }
 
 function date(at: number | undefined): Date | null {
@@ -390,47 +417,54 @@ function plain(value: Item[keyof Item]): unknown {
 
 async function saveItems(trx: Transaction<Database>, items: readonly Item[]): Promise<void> {
   if (items.length === 0) return
-  await trx
-    .insertInto('inspection_items')
-    .values(items)
-    .onConflict((conflict) =>
-      conflict.columns(['machine', 'task', 'n']).doUpdateSet(({ ref }) => ({
-        inspection: ref('excluded.inspection'),
-        recurring: ref('excluded.recurring'),
-        state: ref('excluded.state'),
-        due_hours: ref('excluded.due_hours'),
-        due_m3: ref('excluded.due_m3'),
-        due_at: ref('excluded.due_at'),
-        calendar_from: ref('excluded.calendar_from'),
-        calendar_n: ref('excluded.calendar_n'),
-        forecast_at: ref('excluded.forecast_at'),
-        window_opens_hours: ref('excluded.window_opens_hours'),
-        window_closes_hours: ref('excluded.window_closes_hours'),
-        window_opens_at: ref('excluded.window_opens_at'),
-        reached_at: ref('excluded.reached_at'),
-        reached_hours: ref('excluded.reached_hours'),
-        reached_m3: ref('excluded.reached_m3'),
-        reminded_at: ref('excluded.reminded_at'),
-      })),
-    )
-    .execute()
+  await sql`
+    insert into inspection_items
+    select * from jsonb_populate_recordset(null::inspection_items, ${JSON.stringify(items)}::jsonb)
+    on conflict (machine, task, n) do update set
+      inspection = excluded.inspection, recurring = excluded.recurring, state = excluded.state,
+      due_hours = excluded.due_hours, due_m3 = excluded.due_m3, due_at = excluded.due_at,
+      calendar_from = excluded.calendar_from, calendar_n = excluded.calendar_n, forecast_at = excluded.forecast_at,
+      window_opens_hours = excluded.window_opens_hours, window_closes_hours = excluded.window_closes_hours,
+      window_opens_at = excluded.window_opens_at, reached_at = excluded.reached_at,
+      reached_hours = excluded.reached_hours, reached_m3 = excluded.reached_m3,
+      reminded_at = excluded.reminded_at`.execute(trx)
+}
+
+async function deleteItems(trx: Transaction<Database>, items: readonly Item[]): Promise<void> {
+  if (items.length === 0) return
+  await sql`
+    delete from inspection_items i
+    using jsonb_populate_recordset(null::inspection_items, ${JSON.stringify(items)}::jsonb) v
+    where i.machine = v.machine and i.task = v.task and i.n = v.n`.execute(trx)
 }
 
 async function saveInspections(
   trx: Transaction<Database>,
-  visits: readonly { id: string; items: readonly Item[] }[],
-  reminded: string | undefined,
+  inspections: Changes['inspections'],
   now: number,
 ): Promise<void> {
-  const at = new Date(now)
-  for (const { id, items } of visits) {
-    const mark = id === reminded ? { reminded_at: at } : {}
-    await trx
-      .updateTable('inspections')
-      .set({ ...visitSummary(items), ...mark, updated_at: at })
-      .where('id', '=', id)
-      .execute()
-  }
+  if (inspections.length === 0) return
+  const rows = inspections.map(({ id, told, items }) => ({ id, told, ...visitSummary(items) }))
+  await sql`
+    update inspections set
+      state = v.state, due_hours = v.due_hours, due_m3 = v.due_m3, due_at = v.due_at,
+      window_opens_at = v.window_opens_at, updated_at = ${new Date(now)},
+      reminded_at = case when v.told then ${new Date(now)} else reminded_at end
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as v (
+      id text, told boolean, state text, due_hours double precision, due_m3 double precision,
+      due_at timestamptz, window_opens_at timestamptz)
+    where inspections.id = v.id`.execute(trx)
+}
+
+async function tell(trx: Transaction<Database>, { subject, tasks, items }: Visit, now: number): Promise<void> {
+  const { hours, at } = subject.ledger ?? { hours: null, at: null }
+  const machine = { ...(await machineRecord(trx, subject.id)), hours, hoursAt: at }
+  const inspection = items[0]?.inspection ?? ''
+  const payload: InspectionReminder = inspectionReminderSchema.parse(reminderOf(inspection, machine, tasks, items, now))
+  await trx
+    .insertInto('outbox')
+    .values({ name: 'inspection-reminder', payload: JSON.stringify(payload), created_at: new Date(now) })
+    .execute()
 }
 
 function keyOf({ task, n }: { task: string; n: number }): string {

@@ -19,7 +19,8 @@ export interface Outlook {
   readonly forecastAt: number | undefined
   /** The first of the calendar's window and, by the mean use, the counter's. */
   readonly windowOpensAt: number | undefined
-  readonly windowClosesAt: number | undefined
+  /** From and to of what is near, where both are known. */
+  readonly nearDates: readonly (readonly [opensAt: number, closesAt: number])[]
   /** It is time to tell people: the window is open, or the date is near. */
   readonly near: boolean
   /** Nothing of this changes before a counter or the clock gets here. */
@@ -43,7 +44,9 @@ export function outlook(task: Task, point: DuePoint, standing: Standing): Outloo
     closesM3: volume.closes,
     forecastAt: reached ? undefined : earliest([hours.dueAt, volume.dueAt]),
     windowOpensAt: earliest(parts.map((part) => part.opensAt)),
-    windowClosesAt: earliest(parts.map((part) => part.closesAt)),
+    nearDates: parts.flatMap(({ near, opensAt, closesAt }) =>
+      near && opensAt !== undefined && closesAt !== undefined ? [[opensAt, closesAt] as const] : [],
+    ),
     near: !point.unknown && parts.some((part) => part.near),
     nextHours: point.unknown ? undefined : nextAfter(standing.hours?.value ?? 0, hours.steps),
     nextM3: point.unknown ? undefined : nextAfter(standing.volume?.value ?? 0, volume.steps),
@@ -185,11 +188,14 @@ export function nextVisit(planned: readonly Planned[]): Planned[] {
 }
 
 function fallsInto({ point, outlook }: Planned, { outlook: window }: Planned): boolean {
-  const within = (value: number | undefined, opens: number | undefined, closes: number | undefined) =>
-    value !== undefined && opens !== undefined && closes !== undefined && value >= opens && value <= closes
+  const date = earliest([point.dueAt, outlook.forecastAt])
   return (
-    within(point.dueHours, window.opensHours, window.closesHours) ||
-    within(point.dueM3, window.opensM3, window.closesM3) ||
-    within(earliest([point.dueAt, outlook.forecastAt]), window.windowOpensAt, window.windowClosesAt)
+    isWithin(point.dueHours, window.opensHours, window.closesHours) ||
+    isWithin(point.dueM3, window.opensM3, window.closesM3) ||
+    window.nearDates.some(([opensAt, closesAt]) => isWithin(date, opensAt, closesAt))
   )
+}
+
+function isWithin(value: number | undefined, opens: number | undefined, closes: number | undefined): boolean {
+  return value !== undefined && opens !== undefined && closes !== undefined && value >= opens && value <= closes
 }

@@ -261,7 +261,9 @@ function reachedBy(point: DuePoint, standing: Standing): Reached | undefined {
 
   const by = counterAt !== undefined && counterAt <= (calendarAt ?? Infinity) ? 'counter' : 'calendar'
   const at = (by === 'counter' ? counterAt : calendarAt) ?? now
-  return { by, at, hours: valueAt(hours, at), m3: valueAt(volume, at) }
+  const passed = (due: number | undefined, counter: Counter | undefined) =>
+    by === 'counter' && due !== undefined ? due : valueAt(counter, at)
+  return { by, at, hours: passed(point.dueHours, hours), m3: passed(point.dueM3, volume) }
 }
 
 function counterOf(counter: 'hours' | 'm3' | undefined, { hours, volume }: Standing): Counter | undefined {
