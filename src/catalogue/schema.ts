@@ -120,7 +120,7 @@ const partSchema = z.strictObject({
   class: partClass,
 })
 
-export const failureModeSchema = z.strictObject({
+const failureModeSchema = z.strictObject({
   name: text,
   component: identifier,
   /** Of the warn and of the critical level of its rules. */
@@ -181,7 +181,7 @@ const pointSchema = z
     return counters <= 1 && dates <= 1 && counters + dates >= 1
   }, 'needs hours or m3, or days, weeks, months or years, or one of each')
 
-export const taskSchema = z.strictObject({
+const taskSchema = z.strictObject({
   name: text,
   performer: z.enum(['operator', 'customer', 'service']),
   /** One-time points, each by itself (run-in services, the twelve spot inspections). */
@@ -244,12 +244,10 @@ export type Text = z.infer<typeof text>
 export type Condition = z.infer<typeof conditionSchema>
 export type Measure = z.infer<typeof measureSchema>
 export type Rule = z.infer<typeof ruleSchema>
-export type RuleLevel = z.infer<typeof levelSchema>
 export type Signal = z.infer<typeof signalSchema>
 export type Part = z.infer<typeof partSchema>
 export type FailureMode = z.infer<typeof failureModeSchema>
 export type Task = z.infer<typeof taskSchema>
-export type Point = z.infer<typeof pointSchema>
 export type Span = z.infer<typeof spanSchema>
 export type FaultEntry = z.infer<typeof faultSchema>
 export type ServiceCounter = z.infer<typeof serviceCounterSchema>

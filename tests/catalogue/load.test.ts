@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { CatalogueInvalid, loadCatalogue } from '../../src/catalogue/load.ts'
+import { projectRoot } from '../../src/root.ts'
 
 /** A whole catalogue in one type: every line has its number, and faults are put in by replacing lines. */
 const GENERIC = `type: generic
@@ -418,4 +419,16 @@ test('an unknown model or one of another type gets the profile of the type, an u
   expect(profile('pump', null)).toBe(types.get('pump'))
   expect(profile('generic', 'p-1')).toBe(types.get('generic'))
   expect(profile('boat', 'p-1')).toBe(types.get('generic'))
+})
+
+test('the model that the guide shows loads beside the shipped files', () => {
+  const guide = readFileSync(join(projectRoot, 'docs/catalogue.md'), 'utf8')
+  const example = /```yaml\n(# catalogue\/bp-47\.yaml[\s\S]*?)```/.exec(guide)?.[1]
+  const folder = folderOf({})
+  cpSync(join(projectRoot, 'catalogue'), folder, { recursive: true })
+  writeFileSync(join(folder, 'bp-47.yaml'), example ?? '')
+  const found = loadCatalogue(folder).models.get('bp-47')
+  expect(found?.rules.get('hyd_oil_temp_c.high')?.warn).toEqual({ limit: 78, onDelaySeconds: 60 })
+  expect(found?.signals.has('boom_angle_deg_6')).toBe(false)
+  expect(found?.tasks.get('HYD_OIL')).toMatchObject({ every: { hours: 5000 }, calendar: { months: 24 } })
 })
