@@ -34,7 +34,7 @@ export class MqttPortTaken extends Error {
 /**
  * A broker in this process for MQTT 3.1.1, made to take in: a message is acknowledged when `accept` has made it
  * durable, at any QoS, wills included. What machines send is also passed on to whoever subscribed, at QoS 0 and as far
- * as the subscribers keep up; retained only under topics of the contract. Only we publish `…/advice`.
+ * as the subscribers keep up; retained where it is a status. Only we publish `…/advice`.
  *
  * @throws {MqttPortTaken}
  */
@@ -76,7 +76,7 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
   const forward = (packet: PublishPacket) => {
     const topic = parseTopic(packet.topic, prefix)
     if (topic?.kind === 'advice' || packet.topic.startsWith('$')) return
-    const retain = packet.retain && topic !== undefined // or a client could fill the memory under ever new topics
+    const retain = packet.retain && topic?.kind === 'status' // or a client could fill the memory under ever new topics
     if (!retain && !audience.listens()) return
     if (forwards >= MAX_FORWARDS) {
       refused.not_forwarded++

@@ -18,6 +18,7 @@ export interface ExternalBrokerOptions {
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 15_000
 const CLOSE_MS = 1_500
+const SILENT_REFUSALS = 3 // brokers older than MQTT 5 may just hang up
 const VERSION_REFUSED = new Set([1, 132]) // return code of 3.1.1, reason code of 5
 
 /**
@@ -36,6 +37,14 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
 
   const open = (protocolVersion: 4 | 5): MqttClient => {
     const opened = connect(url, clientOptions(options, protocolVersion))
+    let silentRefusals = 0
+    let failed = false
+
+    const goOnWithoutVersion5 = () => {
+      log.info({ broker: address }, 'the broker does not speak MQTT 5, going on with 3.1.1')
+      opened.end(true)
+      client = open(4)
+    }
 
     opened.handleMessage = (packet: IPublishPacket, acknowledge: (error?: Error) => void) => {
       const { topic, qos, retain } = packet
@@ -54,6 +63,7 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
       )
     }
     opened.on('connect', () => {
+      silentRefusals = Number.NEGATIVE_INFINITY // it does speak our version
       pauseMs = FIRST_PAUSE_MS
       opened.options.reconnectPeriod = jittered(pauseMs)
       subscribe(opened, protocolVersion)
@@ -64,13 +74,15 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
       subscribed = false
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
       opened.options.reconnectPeriod = jittered(pauseMs)
+      silentRefusals += failed ? 0 : 1
+      failed = false
+      if (protocolVersion === 5 && !closing && silentRefusals >= SILENT_REFUSALS) goOnWithoutVersion5()
     })
     opened.on('error', (error) => {
+      failed = true
       const code = 'code' in error ? error.code : undefined
       if (protocolVersion === 5 && !closing && typeof code === 'number' && VERSION_REFUSED.has(code)) {
-        log.info({ broker: address }, 'the broker does not speak MQTT 5, going on with 3.1.1')
-        opened.end(true)
-        client = open(4)
+        goOnWithoutVersion5()
         return
       }
       log.warn({ broker: address, err: error }, 'broker cannot be reached')

@@ -16,12 +16,19 @@ interface Broker {
   restart(): Promise<void>
 }
 
-async function aedesBroker(): Promise<Broker> {
+/** @param hangsUp on a client that says MQTT 5, instead of refusing it */
+async function aedesBroker(hangsUp = false): Promise<Broker> {
   const broker = await Aedes.createBroker()
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
     sockets.add(socket)
-    broker.handle(socket)
+    if (!hangsUp) return broker.handle(socket)
+    socket.once('data', (connect) => {
+      if (connect.includes(Buffer.from('MQTT\x05'))) return socket.destroy()
+      socket.pause()
+      socket.unshift(connect)
+      broker.handle(socket)
+    })
   })
   const listen = async (port: number) => {
     server.listen(port, '127.0.0.1')
@@ -185,7 +192,7 @@ function externalBrokerContract(name: string, makeBroker: () => Promise<Broker>)
   })
 }
 
-describe('an MQTT 3.1.1 broker', () => externalBrokerContract('aedes', aedesBroker))
+describe('an MQTT 3.1.1 broker', () => externalBrokerContract('aedes', () => aedesBroker()))
 
 const hasMosquitto = (() => {
   try {
@@ -198,6 +205,14 @@ const hasMosquitto = (() => {
 describe.skipIf(!hasMosquitto && process.env.OUTRIGGER_REQUIRE_SERVERS !== '1')('Mosquitto, MQTT 5', () =>
   externalBrokerContract('mosquitto', mosquitto),
 )
+
+test('a broker that hangs up on MQTT 5 is spoken to in 3.1.1', async () => {
+  const broker = await aedesBroker(true)
+  const ours = front(broker)
+  await until(() => ours.connected())
+  await (await client(broker)).publishAsync(telemetry, 'x', { qos: 1 })
+  await until(() => ours.arrivals.length === 1)
+})
 
 test('a broker that is not there does not stop the start, and shows', async () => {
   const ours = front({ address: `mqtt://user:secret@127.0.0.1:${await freePort()}`, restart: async () => {} })

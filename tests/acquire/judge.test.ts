@@ -39,12 +39,14 @@ for (const { signal, value, reason } of [
   { signal: 'main_pressure_bar', value: 65_535, reason: 'not_available' },
   { signal: 'main_pressure_bar', value: 65_024, reason: 'error_code' },
   { signal: 'main_pressure_bar', value: 4_294_967_295, reason: 'not_available' },
+  { signal: 'main_pressure_bar', value: 65_536, reason: 'implausible' },
   // and inside it, where they are ordinary numbers
   { signal: 'main_pressure_bar', value: 255, reason: 'good' },
   { signal: 'stroke_count', value: 65_535, reason: 'good' },
   // scaled, one byte: −40 offset
   { signal: 'coolant_temp_c', value: 214, reason: 'error_code' },
   { signal: 'coolant_temp_c', value: 215, reason: 'not_available' },
+  { signal: 'coolant_temp_c', value: 216, reason: 'implausible' },
   { signal: 'coolant_temp_c', value: 213, reason: 'implausible' },
   { signal: 'coolant_temp_c', value: 254, reason: 'error_code' },
   { signal: 'coolant_temp_c', value: 255, reason: 'not_available' },

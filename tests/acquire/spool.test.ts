@@ -56,6 +56,18 @@ test('messages of one turn become durable together, and the notice comes before 
   expect(heard).toEqual([500, 'resolved'])
 })
 
+test('what is appended during a commit belongs to the next one', async () => {
+  const folder = temporaryFolder()
+  const spool = await spoolIn(folder)
+  const positions: number[] = []
+  spool.onCommit(({ position }) => positions.push(position))
+  const first = spool.append(incoming('first'))
+  await new Promise((done) => process.nextTick(done)) // its write has begun
+  await Promise.all([first, spool.append(incoming('second')), spool.append(incoming('third'))])
+  const { messages } = readAll(folder, spool.committed)
+  expect(positions).toEqual([messages[0]?.next, messages[2]?.next])
+})
+
 test('a payload may be changed as soon as append has returned', async () => {
   const folder = temporaryFolder()
   const spool = await spoolIn(folder)
