@@ -22,7 +22,7 @@ export interface ServiceLedgersTable {
   counters: Json<Record<string, CounterReading>>
 }
 
-export interface CounterCorrectionsTable {
+interface CounterCorrectionsTable {
   id: Generated<number>
   machine: string
   kind: 'doubt' | 'meter'

@@ -19,7 +19,7 @@ export interface Standing {
 }
 
 /** How a due point was passed. */
-export interface Reached {
+interface Reached {
   readonly by: 'counter' | 'calendar'
   /** Epoch ms. */
   readonly at: number

@@ -4,7 +4,7 @@ import type { CounterCorrection, LedgerEvent, LedgerStatus } from './hours-ledge
 import type { DoubtKind, Resolution } from './hours-ledger-counter.ts'
 
 /** The kinds of data-quality events that a person decides about. */
-export const counterKinds: readonly DoubtKind[] = ['counter_fall', 'counter_jump']
+const counterKinds: readonly DoubtKind[] = ['counter_fall', 'counter_jump']
 /** Who settled a doubt when nobody had to. */
 const ITSELF = 'outrigger'
 const HIGHEST_HOURS = 200_000

@@ -3,7 +3,7 @@ export type UseDay = [day: string, used: number, coveredMs: number]
 
 const DAY_MS = 86_400_000
 /** The mean looks back this many days. */
-export const USE_DAYS = 30
+const USE_DAYS = 30
 /** Less known time than this says nothing about a usual week. */
 const ENOUGH_MS = 7 * DAY_MS
 

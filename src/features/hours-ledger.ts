@@ -27,8 +27,8 @@ const WORTH_HOURS = 0.05
 const WORTH_M3 = 1
 
 /** Where service hours come from when it is no signal. */
-export const RUNNING_SOURCE = 'running_time'
-export const METER_SOURCE = 'meter_reading'
+const RUNNING_SOURCE = 'running_time'
+const METER_SOURCE = 'meter_reading'
 
 export interface CounterReading {
   /** In total, earlier controllers included. */
