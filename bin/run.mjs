@@ -9,6 +9,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, s
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
+// The spool's syncs must not wait behind reads of the store: both use the threads of libuv. Read at their first use.
+process.env.UV_THREADPOOL_SIZE ??= '8'
+
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const cache = join(root, 'node_modules', '.cache', 'outrigger')
 const dayMs = 86_400_000
