@@ -71,7 +71,7 @@ function whatIsNormal(state: DetectorState | undefined): DetectorState | undefin
   if (state === undefined) return undefined
   const rules: DetectorState['rules'] = {}
   for (const [id, { baseline }] of Object.entries(state.rules)) {
-    if (baseline !== undefined) rules[id] = { value: null, flowing: false, levels: {}, baseline }
+    if (baseline !== undefined) rules[id] = { value: null, flowing: false, resting: null, levels: {}, baseline }
   }
   return {
     picture: { newest: null, heldFrom: null, offline: false, offlineAt: null, signals: {} },

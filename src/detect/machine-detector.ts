@@ -19,6 +19,7 @@ import {
   isBeyond,
   isQuiet,
   judgeLevels,
+  judgeRest,
   type LevelChange,
   type RuleRun,
   type RuleRunState,
@@ -98,6 +99,10 @@ const DAY_MS = 24 * 3_600_000
 const GRACE_MS = 3_600_000
 /** Readings may still be on their way: time alone decides only what is older than this. */
 const MARGIN_MS = 5_000
+/** Work that pauses for less goes on: concrete pumps wait up to 20 min for the next mixer. */
+const PAUSE_MS = 30 * 60_000
+/** The mode, the same in every type, in which a machine does nothing. */
+const MODE_OFF = 'off'
 const NO_DATA = 'no_data'
 const RANK: Record<Severity, number> = { S1: 1, S2: 2, S3: 3, S4: 4 }
 
@@ -270,8 +275,9 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
     rememberReading(run, track, truth === HOLDS, around)
     const compared = truth === HOLDS ? comparedValue(run, track, around) : undefined
     if (compared !== undefined) run.value = compared
-    if (truth === UNKNOWN || (truth === HOLDS && compared === undefined)) forgetDelays(run)
-    else judge(run, at, compared ?? null)
+    if (truth === FAILS) rest(run, at)
+    else if (compared === undefined) forgetDelays(run)
+    else judge(run, at, compared)
     settleRun(run)
   }
 
@@ -281,13 +287,18 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
     const truth = applies(rule, at)
     const holds = rule.sent !== 'periodic'
     if (holds && (truth === UNKNOWN || picture.asOf(rule.signalIndex, at) === undefined)) forgetDelays(run)
-    else if (truth === FAILS) judge(run, at, null)
-    else if (holds) judge(run, at, run.value)
+    else if (truth === FAILS) rest(run, at)
+    else if (holds && run.value !== null) judge(run, at, run.value)
     settleRun(run)
   }
 
-  function judge(run: RuleRun, at: number, value: number | null): void {
+  function judge(run: RuleRun, at: number, value: number): void {
     judgeLevels(run, at, value, (since) => isConfirmed(run.plan, since), changes)
+  }
+
+  function rest(run: RuleRun, at: number): void {
+    const { offDelayMs } = run.plan
+    judgeRest(run, at, picture.mode(at) === MODE_OFF ? offDelayMs : Math.max(offDelayMs, PAUSE_MS), changes)
   }
 
   function settleRun(run: RuleRun): void {

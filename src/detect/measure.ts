@@ -39,7 +39,9 @@ export function rememberReading(
   if (window === undefined || plan.window === undefined || !run.flowing) return
   const spec = plan.window
   const elapsed = flowed && (plan.counts || !track.gap) ? track.elapsed : 0
-  const isLost = plan.counts ? elapsed >= spec.lengthMs || fell(window, track.value) : track.gap
+  const isLost = plan.counts
+    ? elapsed >= spec.lengthMs || fell(window, track.value)
+    : track.gap || (plan.restarts && !flowed)
   if (isLost) restart(window)
   extendWindow(window, spec, track.value, isLost ? 0 : elapsed)
   if (perWindow === undefined || plan.per === undefined) return

@@ -63,6 +63,8 @@ export interface RulePlan {
   readonly window: WindowSpec | undefined
   /** A counter's increase goes on while nobody looks: its window runs in event time and over gaps. */
   readonly counts: boolean
+  /** The window is empty again whenever the rule was not meant in between. */
+  readonly restarts: boolean
   readonly per: number | undefined
   readonly comparison: Comparison
   /** The value itself is compared, or a fraction of a rating, without anything to remember. */
@@ -145,6 +147,7 @@ function rulePlan(profile: Profile, table: SignalTable, parts: RuleParts): RuleP
     when: (rule.when ?? []).map((condition) => prepareCondition(table, condition)),
     window,
     counts: signal.counter && measure.stat === 'increase',
+    restarts: measure.restart === true,
     per: measure.per === undefined ? undefined : table.indexOf.get(measure.per),
     comparison,
     plain: window === undefined && (comparison.kind === 'none' || comparison.kind === 'rated'),

@@ -7,12 +7,21 @@ export interface RuleRun {
   readonly plan: RulePlan
   /** What was compared last, in the rule's unit. */
   value: number | null
-  /** Whether the rule applied at the signal's reading before. */
+  /** Whether the rule was meant at the signal's reading before. */
   flowing: boolean
+  /** The rule is known not to be meant; null while it is or nobody knows. */
+  resting: Rest | null
   readonly levels: LevelRun[]
   readonly window: OperatingWindow | undefined
   readonly perWindow: OperatingWindow | undefined
   readonly baseline: Baseline | undefined
+}
+
+export interface Rest {
+  /** Epoch ms. */
+  readonly since: number
+  /** How long such a rest may be before it ends alarms. */
+  readonly longestMs: number
 }
 
 /** One limit: quiet, waiting for its on-delay (`since`), active, or active and waiting for its off-delay (`clearing`). */
@@ -28,6 +37,7 @@ export interface LevelRun {
 export interface RuleRunState {
   readonly value: number | null
   readonly flowing: boolean
+  readonly resting: Rest | null
   /** By `<rule>/<warn|critical>`; quiet levels are left out. */
   readonly levels: Record<string, LevelRun>
   readonly window?: OperatingWindow | undefined
@@ -52,6 +62,7 @@ export function startRun(plan: RulePlan, state?: RuleRunState): RuleRun {
     plan,
     value: saved?.value ?? null,
     flowing: saved?.flowing ?? false,
+    resting: saved?.resting ?? null,
     levels: plan.levels.map(({ id }) => saved?.levels[id] ?? { since: null, active: false, clearing: null }),
     window: plan.window && (saved?.window ?? emptyWindow()),
     perWindow: plan.per === undefined ? undefined : (saved?.perWindow ?? emptyWindow()),
@@ -59,12 +70,12 @@ export function startRun(plan: RulePlan, state?: RuleRunState): RuleRun {
   }
 }
 
-export function saveRun({ plan, value, flowing, levels, window, perWindow, baseline }: RuleRun): RuleRunState {
+export function saveRun({ plan, value, flowing, resting, levels, window, perWindow, baseline }: RuleRun): RuleRunState {
   const busy = plan.levels.flatMap(({ id, place }) => {
     const level = levels[place] as LevelRun
     return level.since === null ? [] : [[id, level] as const]
   })
-  return structuredClone({ value, flowing, levels: Object.fromEntries(busy), window, perWindow, baseline })
+  return structuredClone({ value, flowing, resting, levels: Object.fromEntries(busy), window, perWindow, baseline })
 }
 
 export function isQuiet({ levels }: RuleRun): boolean {
@@ -73,8 +84,9 @@ export function isQuiet({ levels }: RuleRun): boolean {
 }
 
 /** What came before is unknown: a delay that was running, on or off, starts anew. */
-export function forgetDelays({ levels }: RuleRun): void {
-  for (const level of levels) {
+export function forgetDelays(run: RuleRun): void {
+  run.resting = null
+  for (const level of run.levels) {
     if (!level.active) level.since = null
     level.clearing = null
   }
@@ -87,24 +99,38 @@ export function isBeyond({ high, inclusive }: RulePlan, value: number, limit: nu
 }
 
 /**
- * Judges every level of a rule at one instant.
+ * Judges every level of a rule by what is compared at one instant.
  *
- * @param value what is compared, or null where the limit is known not to be meant now: that is as good as normal
- * @param confirmed whether what the condition depends on has been read since then
+ * @param confirmed whether what the rule's conditions depend on has been read since then
  * @param changes takes what became active or quiet
  */
 export function judgeLevels(
   run: RuleRun,
   at: number,
-  value: number | null,
+  value: number,
   confirmed: (since: number) => boolean,
   changes: LevelChange[],
 ): void {
-  const { plan, levels } = run
-  for (const level of plan.levels) {
-    const state = levels[level.place] as LevelRun
+  run.resting = null
+  for (const level of run.plan.levels) {
+    const state = run.levels[level.place] as LevelRun
     if (state.active) judgeActive(run, level, state, at, value, changes)
     else judgeQuiet(run, level, state, at, value, confirmed, changes)
+  }
+}
+
+/**
+ * The limit is known not to be meant now. That is no proof that the fault is gone: between two strokes of work an alarm
+ * stays, and what it has seen of normal values stays too. It ends when the rest has lasted.
+ */
+export function judgeRest(run: RuleRun, at: number, longestMs: number, changes: LevelChange[]): void {
+  // a pause that becomes the end of work counts from there
+  const since = run.resting === null || longestMs < run.resting.longestMs ? at : run.resting.since
+  run.resting = { since, longestMs }
+  for (const level of run.plan.levels) {
+    const state = run.levels[level.place] as LevelRun
+    if (!state.active) state.since = null
+    else if (at - since >= longestMs) clear(level, state, since + longestMs, null, changes)
   }
 }
 
@@ -113,11 +139,11 @@ function judgeQuiet(
   level: LevelPlan,
   state: LevelRun,
   at: number,
-  value: number | null,
+  value: number,
   confirmed: (since: number) => boolean,
   changes: LevelChange[],
 ): void {
-  if (value === null || !isBeyond(plan, value, level.limit)) {
+  if (!isBeyond(plan, value, level.limit)) {
     state.since = null
     return
   }
@@ -133,21 +159,22 @@ function judgeActive(
   level: LevelPlan,
   state: LevelRun,
   at: number,
-  value: number | null,
+  value: number,
   changes: LevelChange[],
 ): void {
-  if (value !== null && !isBackInside(plan, value, level.limit)) {
+  if (!isBackInside(plan, value, level.limit)) {
     state.clearing = null
     return
   }
   state.clearing ??= at
-  const { clearing } = state
-  if (at - clearing < plan.offDelayMs) return
-  const since = state.since as number
+  if (at - state.clearing >= plan.offDelayMs) clear(level, state, state.clearing + plan.offDelayMs, value, changes)
+}
+
+function clear(level: LevelPlan, state: LevelRun, at: number, value: number | null, changes: LevelChange[]): void {
+  changes.push({ level, active: false, at, since: state.since as number, value })
   state.since = null
   state.active = false
   state.clearing = null
-  changes.push({ level, active: false, at: clearing + plan.offDelayMs, since, value })
 }
 
 function isBackInside(plan: RulePlan, value: number, limit: number): boolean {

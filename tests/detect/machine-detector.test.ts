@@ -227,8 +227,8 @@ describe('oil pressure is judged only above 1400 rpm', () => {
     const detector = machineDetector(pressure)
     detector.observe(every(second, start, start + 2 * minute, () => ({ kpa: 150, rpm: 1800 })))
     expect(detector.observe([set(start + hour, { kpa: 150 })])).toEqual([])
-    const off = every(second, start + hour, start + hour + minute, () => ({ rpm: 0 }))
-    expect(detector.observe(off).map(({ kind }) => kind)).toEqual(['cleared'])
+    const off = every(10 * second, start + hour, start + 2 * hour, () => ({ rpm: 0 }))
+    expect(detector.observe(off)).toMatchObject([{ kind: 'cleared', at: start + 90 * minute + 10 * second }])
   })
 })
 
@@ -280,6 +280,35 @@ describe('modes', () => {
         set(start, { x: 20, mode: 2 }),
         set(start + minute, { mode: 0 }),
         ...every(10 * second, start + minute, start + 3 * minute, () => ({ rpm: 0 })),
+      ],
+      expected: ['raised', 'cleared'],
+    },
+    {
+      name: 'a pause does not end it',
+      machine: sent,
+      sets: [
+        set(start, { x: 20, mode: 2 }),
+        set(start + minute, { mode: 1 }),
+        ...every(minute, start + minute, start + 25 * minute, () => ({ x: 1 })),
+      ],
+      expected: ['raised'],
+    },
+    {
+      name: 'half an hour of rest does',
+      machine: sent,
+      sets: [
+        set(start, { x: 20, mode: 2 }),
+        set(start + minute, { mode: 1 }),
+        ...every(minute, start + minute, start + 35 * minute, () => ({ x: 1 })),
+      ],
+      expected: ['raised', 'cleared'],
+    },
+    {
+      name: 'normal values of short strokes of work add up',
+      machine: sent,
+      sets: [
+        set(start, { x: 20, mode: 2 }),
+        ...every(10 * second, start, start + 5 * minute, (at) => ({ x: 5, mode: at % minute === 0 ? 2 : 1 })),
       ],
       expected: ['raised', 'cleared'],
     },
@@ -371,6 +400,28 @@ describe('measures', () => {
       name: 'mean over a window, not its peaks',
       rule: { ...at, measure: { stat: 'mean', windowSeconds: 60 }, warn: { limit: 300 } },
       sets: steady(10, (m) => ({ x: m % 1 === 0 ? 900 : 100 })),
+      expected: [],
+    },
+    {
+      name: 'a window goes on over pauses of the work',
+      rule: {
+        ...at,
+        measure: { stat: 'mean', windowSeconds: 60 },
+        warn: { limit: 10 },
+        when: [{ signal: 'load', above: 0 }],
+      },
+      sets: steady(6, (m) => ({ x: 20, load: m % 1 < 0.4 ? 1 : 0 })),
+      expected: [['raised', 1.33, 20]],
+    },
+    {
+      name: 'restarted, strokes that are too short never fill it',
+      rule: {
+        ...at,
+        measure: { stat: 'mean', windowSeconds: 60, restart: true },
+        warn: { limit: 10 },
+        when: [{ signal: 'load', above: 0 }],
+      },
+      sets: steady(6, (m) => ({ x: 20, load: m % 1 < 0.4 ? 1 : 0 })),
       expected: [],
     },
     {
