@@ -7,7 +7,7 @@ import type { Registry } from './machines/registry.ts'
 import type { ReadingSet } from './reading.ts'
 
 /** A judged reading set with where it came from. */
-export interface SetOfBatch {
+interface SetOfBatch {
   readonly set: ReadingSet
   /** Of its message in the spool. */
   readonly position: number

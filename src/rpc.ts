@@ -3,7 +3,7 @@ import type { MessagePort, Worker } from 'node:worker_threads'
 type Methods = Record<string, (...args: never[]) => unknown>
 
 /** What the other side offers, seen from here: every method answers with a promise. */
-export type Remote<T> = {
+type Remote<T> = {
   [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never
 }
 
@@ -14,7 +14,7 @@ type Frame =
   | { readonly kind: 'failure'; readonly id: number; readonly name: string; readonly message: string }
 
 /** The other thread failed to answer; the message is its own. */
-export class RemoteFailure extends Error {
+class RemoteFailure extends Error {
   override readonly name: string
   constructor(name: string, message: string) {
     super(message)

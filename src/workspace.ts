@@ -85,8 +85,6 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
   }
 }
 
-export type Workspaces = ReturnType<typeof openWorkspaces>
-
 /** Notes late readings, to be judged when they have come to rest. */
 export function noteLate(workspace: Workspace, measuredAt: number, receivedAt: number): void {
   workspace.late = addLate(workspace.late, measuredAt, receivedAt)
