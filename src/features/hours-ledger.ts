@@ -100,8 +100,8 @@ export interface LedgerState {
   /** Running time derived so far, and since when. */
   derived?: { hours: number; since: number } | undefined
   meter?: MeterState | undefined
-  /** Service hours are the source's total + shift. */
-  service?: { source: string; shift: number; start: { hours: number; at: number } } | undefined
+  /** Service hours are the source's total + shift. `metered`: they rest on an hour reading, not on running time alone. */
+  service?: { source: string; shift: number; metered: boolean; start: { hours: number; at: number } } | undefined
   startVolumeM3?: number | undefined
   hoursUse: UseDay[]
   volumeUse: UseDay[]
@@ -181,15 +181,13 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
   function observeSet(set: ReadingSet, events: LedgerEvent[]): void {
     const at = set.measuredAt
     state.heardAt = Math.max(state.heardAt ?? at, at)
-    let counted = false
     for (const [signal, limits] of tracked) {
       const value = set.values.get(signal)
-      if (value === undefined) continue
-      observeCounter(signal, highest(value), at, limits, events)
-      counted = true
+      if (value !== undefined) observeCounter(signal, highest(value), at, limits, events)
     }
-    observeRunning(set)
-    if (counted || !isSignal(state.service?.source)) chooseSource()
+    // running time is worth its while only where no counter counts
+    if (bestCounter() === undefined) observeRunning(set)
+    chooseSource()
   }
 
   function observeCounter(signal: string, raw: number, at: number, limits: CounterLimits, events: LedgerEvent[]): void {
@@ -226,29 +224,32 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
   }
 
   function chooseSource(): void {
-    const heardAt = state.heardAt
-    if (heardAt === undefined) return
-    const best = serviceSignals.find((signal) => heardAt - (state.counters[signal]?.heardAt ?? -Infinity) <= SILENT_MS)
-    if (best === undefined) chooseRunning(heardAt)
+    const best = bestCounter()
+    if (best === undefined) chooseRunning()
     if (best !== undefined && best !== state.service?.source) takeSource(best)
   }
 
-  function chooseRunning(heardAt: number): void {
-    if (state.service?.source === RUNNING_SOURCE || !state.derived) return
-    const waited = heardAt - state.derived.since >= SETTLE_MS
-    const runs = state.running && heardAt - state.running.at <= SILENT_MS
-    if (waited && runs) takeSource(RUNNING_SOURCE)
+  /** The first counter of the list that was heard lately. */
+  function bestCounter(): string | undefined {
+    const { heardAt = 0, counters } = state
+    return serviceSignals.find((signal) => heardAt - (counters[signal]?.heardAt ?? -Infinity) <= SILENT_MS)
+  }
+
+  function chooseRunning(): void {
+    const { heardAt = 0, derived, running, service } = state
+    if (service?.source === RUNNING_SOURCE || !derived || !running) return
+    const waited = heardAt - derived.since >= SETTLE_MS
+    if (waited && heardAt - running.at <= SILENT_MS) takeSource(RUNNING_SOURCE)
   }
 
   /** The new source goes on where the old one stood, unless the old one was no hour reading or was hardly begun. */
   function takeSource(source: string): void {
     const { service, heardAt = 0 } = state
     const { value, at } = sourceTotal(source)
-    const unmetered = service?.source === RUNNING_SOURCE && !state.meter
     const settling = state.settlesAt !== undefined && heardAt <= state.settlesAt
-    if (!service || settling || (unmetered && source !== RUNNING_SOURCE)) {
+    if (!service || settling || !service.metered) {
       const start = source === RUNNING_SOURCE ? { hours: 0, at: state.derived?.since ?? at } : { hours: value, at }
-      state.service = { source, shift: 0, start }
+      state.service = { source, shift: 0, metered: source !== RUNNING_SOURCE, start }
       state.settlesAt ??= heardAt + SETTLE_MS
       state.hoursUse = source === RUNNING_SOURCE ? state.hoursUse : []
       return
@@ -274,12 +275,11 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
    */
   function readMeter(hours: number, at: number): LedgerEvent[] {
     const { service } = state
-    const unmetered = service?.source === RUNNING_SOURCE && !state.meter
-    if (!service || unmetered) {
+    if (!service?.metered) {
       state.meter = { hours, at }
       const source = service?.source ?? METER_SOURCE
       const shift = source === METER_SOURCE ? 0 : hours - sourceTotal(source).value
-      state.service = { source, shift, start: { hours, at } }
+      state.service = { source, shift, metered: true, start: { hours, at } }
       return []
     }
     const before = state.meter ?? service.start

@@ -192,6 +192,18 @@ test('the first hour reading replaces running time as the starting point', () =>
   expect(ledger.status()).toMatchObject({ hours: 6300, source: 'engine_hours_h', start: { hours: 6300 } })
 })
 
+test('a counter that falls silent hands over to running time, which goes on from where the hours stand', () => {
+  const ledger = hoursLedger(digger)
+  ledger.observe([hours(T0, 6300), hours(T0 + H, 6301)])
+  const after = T0 + 4 * DAY
+  for (let minute = 0; minute <= 60; minute++) ledger.observe([set(after + minute * MIN, { engine_speed_rpm: 1500 })])
+  expect(ledger.status()).toMatchObject({ source: 'running_time', start: { hours: 6300 } })
+  expect(ledger.status().hours).toBeGreaterThanOrEqual(6301.7)
+  expect(ledger.status().hours).toBeLessThanOrEqual(6302)
+  ledger.observe([hours(after + 61 * MIN, 6302.1)])
+  expect(ledger.status()).toMatchObject({ source: 'engine_hours_h', start: { hours: 6300 } })
+})
+
 test('a meter reading is the last resort: the first is the start, a later one has to be plausible', () => {
   const ledger = hoursLedger(digger)
   expect(ledger.apply({ kind: 'meter', hours: 6300, at: T0 })).toEqual([])
