@@ -23,7 +23,7 @@ export function boomPump(unit: Unit): Machinery {
   const engine = dieselEngine(unit, { ratedKw: 275, nominalRpm: 1600, nominalLoad: 0.45, tankLitres: 400 })
   const oil = hydraulics(
     unit,
-    { capacityKjK: 1000, coolerKwK: 1, passiveKwK: 0.2, pumps: 1, pumpMaxFlowLMin: 640 },
+    { capacityKjK: 1000, coolerKwK: 1, passiveKwK: 0.15, pumps: 2, pumpMaxFlowLMin: 380 },
     {
       pumpWear: () => damage('CP-01'),
       cooler: () => Math.max(damage('CP-05'), 0.45 * damage('EN-01')),
@@ -52,10 +52,10 @@ export function boomPump(unit: Unit): Machinery {
   let lubePeakBar = 0
 
   const kindOf = (scene: Scene) => scene.activity.kind
+  const commandPerMin = (scene: Scene) => (kindOf(scene) === 'pumping' ? 9 + 12 * scene.activity.effort : 0)
   const strokesPerMin = (scene: Scene) => {
     if (kindOf(scene) !== 'pumping') return kindOf(scene) === 'reverse' ? 8 : 0
-    const command = 9 + 12 * scene.activity.effort
-    return Math.max(4, command - oil.extraLeak() / oilPerStrokeL)
+    return Math.max(4, commandPerMin(scene) - oil.extraLeak() / oilPerStrokeL)
   }
   /** Strokes lose concrete through the gap between plate and ring. */
   const fill = () => fillFactor / (1 + 0.13 * damage('CP-03'))
@@ -85,8 +85,8 @@ export function boomPump(unit: Unit): Machinery {
     if (kind === 'off' || kind === 'transit') return undefined
     const flowLMin = strokesPerMin(scene) * oilPerStrokeL
     const pressureBar = mainBar(scene)
-    if (flowLMin === 0) return { pressureBar, flowLMin: 60, lossKw: kind === 'standby' ? 5 : 12 }
-    return { pressureBar, flowLMin, lossKw: (0.25 * pressureBar * flowLMin) / 600 }
+    if (flowLMin === 0) return { pressureBar, flowLMin: 30, lossKw: kind === 'standby' ? 5 : 12 }
+    return { pressureBar, flowLMin: flowLMin / 2, lossKw: (0.25 * pressureBar * flowLMin) / 600 }
   }
 
   /** Accumulator before and after a shift: isothermal gas, from which the shift takes its oil. */
@@ -128,6 +128,7 @@ export function boomPump(unit: Unit): Machinery {
         const kind = kindOf(scene)
         const rate = strokesPerMin(scene)
         put('stroke_rate_min', kind === 'pumping' ? Math.max(0, rate + noise.normal() * 0.1) : 0, 1)
+        put('stroke_rate_command_min', commandPerMin(scene), 1)
         if (kind === 'transit') return
         const bar = mainBar(scene) + noise.normal() * 2
         const flat = { min: bar - 2, mean: bar, max: bar + 2, n: 5 }
@@ -137,6 +138,10 @@ export function boomPump(unit: Unit): Machinery {
           rate > 0 ? { min: 33 + noise.normal(), mean: bar * 0.95, max: bar * 1.12, n: 5 } : flat,
           1,
         )
+        if (kind === 'pumping') {
+          const concrete = ((bar - 15) / areaRatio) * (1 - 0.15 * damage('CP-03'))
+          put('concrete_pressure_bar', { min: concrete * 0.2, mean: concrete * 0.95, max: concrete * 1.1, n: 5 }, 1)
+        }
         legBar.forEach((leg, index) => {
           if (!unfolded(scene)) return
           const side = 1 + 0.03 * Math.sin(2 * Math.PI * along(scene) + (index * Math.PI) / 2)

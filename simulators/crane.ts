@@ -18,7 +18,7 @@ export function crane(unit: Unit, type: 'mobile_crane' | 'crawler_crane'): Machi
   })
   const oil = hydraulics(
     unit,
-    { capacityKjK: 900, coolerKwK: 0.8, passiveKwK: 0.2, pumps: 2, pumpMaxFlowLMin: 260 },
+    { capacityKjK: 900, coolerKwK: 0.8, passiveKwK: 0.2, pumps: 2, pumpMaxFlowLMin: mobile ? 260 : 320 },
     { pumpWear: () => 0, cooler: () => 0.45 * damage('EN-01'), filter: () => 0 },
   )
   const winch = hoist(
@@ -65,7 +65,7 @@ export function crane(unit: Unit, type: 'mobile_crane' | 'crawler_crane'): Machi
     const kind = kindOf(scene)
     if (kind === 'off' || kind === 'transit') return undefined
     const moves = ['lifting', 'slewing', 'luffing', 'rigging'].includes(kind)
-    const flowLMin = moves ? 150 : 45
+    const flowLMin = moves ? (mobile ? 150 : 180) : 45
     const pressureBar = mainBar(scene)
     return { pressureBar, flowLMin, lossKw: moves ? (0.28 * pressureBar * flowLMin * 2) / 600 + 4 : 5 }
   }

@@ -149,7 +149,6 @@ export function excavator(unit: Unit): Machinery {
         })
         put('engine_hours_h', engineHours, 2)
         put('idle_hours_h', idleHours, 2)
-        put('breaker_hours_h', breakerHours, 2)
         sendPosition(put, scene)
       },
     },
@@ -177,7 +176,7 @@ export function excavator(unit: Unit): Machinery {
       oil.step(seconds, hydraulicLoad(scene), scene)
       const swinging = kind === 'digging' ? effort : 0
       // A worn gearbox turns more of its power into heat.
-      const swingRise = 8 + 34 * swinging * (1 + 0.95 * damage('EX-02')) + 12 * damage('EX-02')
+      const swingRise = 12 + 40 * swinging * (1 + 0.95 * damage('EX-02')) + 12 * damage('EX-02')
       swingGearC = approach(swingGearC, scene.ambientC + (kind === 'off' ? 0 : swingRise), seconds, 2400)
       const travelling = kind === 'travelling' ? 60 * effort : 14
       driveC = driveC.map((drive) => approach(drive, scene.ambientC + (kind === 'off' ? 0 : travelling), seconds, 2400))
@@ -191,7 +190,8 @@ export function excavator(unit: Unit): Machinery {
     },
     changing(put, scene) {
       const { kind } = scene.activity
-      put('work_mode', kind === 'breaking' ? 4 : kind === 'lifting' ? 3 : 1)
+      put('work_mode', kind === 'breaking' ? 3 : kind === 'lifting' ? 2 : 0)
+      put('breaker_hours_h', breakerHours, 1)
       put('auto_idle', kind === 'idle' ? 1 : 0)
     },
     heartbeat(put, scene) {

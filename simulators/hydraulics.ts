@@ -50,6 +50,8 @@ export function hydraulics(unit: Unit, rating: HydraulicRating, damaged: Hydraul
   let oilC = unit.warm ? 54 : 24
   let flowing: HydraulicLoad | undefined
   let fan = 0
+  /** Effort of the pumps when vibration was last measured: in bursts, while they worked steadily. */
+  let burst = unit.warm ? 1 : undefined
   let ambient = 24
 
   /** L/min of one pump; 1.2 % of its largest flow when new at 200 bar and 50 °C. */
@@ -68,11 +70,12 @@ export function hydraulics(unit: Unit, rating: HydraulicRating, damaged: Hydraul
     for (let pump = 1; pump <= rating.pumps; pump++) sum += leak(wearOf(pump)) - leak(0)
     return sum
   }
-  const coolerHealth = () => 1 - 0.86 * damaged.cooler()
+  const coolerHealth = () => 1 - 0.94 * damaged.cooler()
   const clog = () => 1 + 3.9 * damaged.filter()
 
   function step(seconds: number, load: HydraulicLoad | undefined, { ambientC }: Scene) {
     flowing = load
+    if (load && load.pressureBar > 80) burst = clamp(load.pressureBar / 180, 0.6, 1.2)
     ambient = ambientC
     fan = load ? clamp((oilC - 50) / 10, 0, 1) : 0
     const conductance = rating.passiveKwK + fan * (coolerKwK - rating.passiveKwK) * coolerHealth()
@@ -110,11 +113,13 @@ export function hydraulics(unit: Unit, rating: HydraulicRating, damaged: Hydraul
       everySeconds: 600,
       read(put) {
         const wear = damaged.pumpWear()
-        const work = flowing ? 0.45 + 0.55 * clamp(flowing.pressureBar / 200, 0, 1.2) : 0
         const bypass = filterDp() > 3 ? 3 : 0
-        put('pump_vib_rms_mm_s', 2.5 * work * vibrationFactor * (1 + 1.2 * wear) + 0.05 * noise.normal(), 2)
-        put('pump_vib_kurtosis', 3.1 + 2.6 * wear + 0.05 * noise.normal(), 2)
-        put('pump_vib_env_g', (0.3 + 0.6 * work) * vibrationFactor * (1 + 3.4 * wear), 2)
+        if (burst !== undefined) {
+          const work = 0.5 + 0.5 * burst
+          put('pump_vib_rms_mm_s', 2.5 * work * vibrationFactor * (1 + 1.2 * wear) + 0.05 * noise.normal(), 2)
+          put('pump_vib_kurtosis', 3.1 + 2.6 * wear + 0.05 * noise.normal(), 2)
+          put('pump_vib_env_g', (0.3 + 0.6 * work) * vibrationFactor * (1 + 3.4 * wear), 2)
+        }
         put('oil_particles_iso4406_4um', particles[0] + bypass)
         put('oil_particles_iso4406_6um', particles[1] + bypass)
         put('oil_particles_iso4406_14um', particles[2] + bypass)
