@@ -73,13 +73,15 @@ export interface DetectorState {
 
 /** Judges what one machine sends as it comes, in event time. */
 export interface MachineDetector {
-  /** Epoch ms of the newest reading set; what is measured before it is late and not for `observe`. */
+  /** Epoch ms of the newest reading set. */
   readonly newestMeasuredAt: number | undefined
   /** Epoch ms of the newest fault message; what is older is for `faultsAgain`. */
   readonly newestFaultsAt: number | undefined
   /** Id of the machine's mode as of its newest set. */
   readonly currentMode: string | undefined
-  /** @param sets in order of `measuredAt`, none behind `newestMeasuredAt` */
+  /** Whether a set belongs to the past, and so is to be judged again with what is stored around it. */
+  isLate(set: ReadingSet): boolean
+  /** @param sets in order of `measuredAt`, none of them late before the first is observed */
   observe(sets: readonly ReadingSet[]): Transition[]
   status(measuredAt: number, receivedAt: number, online: boolean): Transition[]
   faults(measuredAt: number, receivedAt: number, codes: readonly FaultCode[]): Transition[]
@@ -118,6 +120,7 @@ export function machineDetector(context: DetectorContext, state?: DetectorState)
     get currentMode() {
       return detection.currentMode
     },
+    isLate: (set) => detection.isLate(set),
     observe: (sets) => detection.observe(sets),
     status: (measuredAt, receivedAt, online) => detection.status(measuredAt, receivedAt, online),
     faults: (measuredAt, receivedAt, codes) => detection.faults(measuredAt, receivedAt, codes),
@@ -179,6 +182,8 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
     get currentMode() {
       return Number.isNaN(picture.newest) ? undefined : picture.mode(picture.newest)
     },
+
+    isLate: (set) => picture.isLate(set),
 
     observe(sets) {
       for (const set of sets) judgeSet(set)
@@ -243,7 +248,8 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
   function judgeSet(set: ReadingSet): void {
     const { measuredAt: at, values } = set
     picture.take(set)
-    receivedAt = set.receivedAt
+    const isNewest = at === picture.newest
+    if (isNewest) receivedAt = set.receivedAt
     noteHeard(set.receivedAt)
     if (picture.returned) for (const run of busy) forgetDelays(run)
     judged.clear()
@@ -255,9 +261,9 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
       const track = picture.track(index) as SignalTrack
       for (const rule of rules) judgeReading(rule, track, value, at)
     }
-    for (const run of busy) if (!judged.has(run)) judgeBetween(run, at)
+    if (isNewest) for (const run of busy) if (!judged.has(run)) judgeBetween(run, at)
     settleChanges(set.receivedAt)
-    if (faultCodes.waits) out.push(...faultCodes.pass(at, set.receivedAt))
+    if (isNewest && faultCodes.waits) out.push(...faultCodes.pass(at, set.receivedAt))
   }
 
   /** The signal itself was read. */

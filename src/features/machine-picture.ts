@@ -59,6 +59,12 @@ export interface MachinePicture {
   readonly returned: boolean
   /** Age of the oldest reading that the mode was last told from; a mode that was sent is as good as new. */
   readonly modeToldAt: number
+  /**
+   * Whether a set belongs to the past. A little behind it does not, if all of its signals are news: two controllers of
+   * one machine, or two ways to the broker, are never quite in step.
+   */
+  isLate(set: ReadingSet): boolean
+  /** @param set one that is not late */
   take(set: ReadingSet): void
   /** The machine or its will says whether it is online; offline, values sent on change are no longer known. */
   status(measuredAt: number, online: boolean): void
@@ -102,10 +108,11 @@ export function prepareCondition({ indexOf }: Pick<SignalTable, 'indexOf'>, cond
 /** A machine that is silent for less is not taken as offline, whatever it has taught before. */
 const SHORTEST_SILENCE_MS = 120_000
 const OFFLINE_INTERVALS = 3
+const OUT_OF_STEP_MS = 30_000
 
 export function machinePicture(profile: Profile, state?: PictureState): MachinePicture {
   const table = signalTable(profile)
-  const { signals, modeNames, modeFrom } = table
+  const { signals, indexOf, modeNames, modeFrom } = table
   const modeIndex = table.indexOf.get(MODE_SIGNAL) as number
   const tracks: (SignalTrack | undefined)[] = new Array(signals.length).fill(undefined)
   for (const [name, { at, value, cadence }] of Object.entries(state?.signals ?? {})) {
@@ -131,13 +138,24 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
       return modeToldAt
     },
 
+    isLate({ measuredAt, values }) {
+      const behind = newest - measuredAt
+      if (!(behind > 0)) return false
+      if (behind > OUT_OF_STEP_MS) return true
+      for (const name of values.keys()) {
+        const track = tracks[indexOf.get(name) ?? -1]
+        if (track !== undefined && track.at >= measuredAt) return true
+      }
+      return false
+    },
+
     take({ measuredAt, values }) {
       returned = offline || !heardAt(measuredAt)
       if (returned) heldFrom = measuredAt
       offline = false
-      newest = measuredAt
+      if (!(measuredAt < newest)) newest = measuredAt
       for (const [name, value] of values) {
-        const index = table.indexOf.get(name)
+        const index = indexOf.get(name)
         if (index !== undefined) takeValue(index, value, measuredAt)
       }
     },

@@ -333,7 +333,7 @@ describe('a backlog that comes in any way leads to the alarms of a machine that 
   const live = sets.filter((one) => !isBacklog(one))
   const backlog = sets.filter(isBacklog)
 
-  /** As the pipeline does it: what is not behind the newest is observed, the rest judged again at every tenth message. */
+  /** As the pipeline does it: what is not late is observed, the rest judged again at every tenth message. */
   async function receive(machine: string, messages: readonly ReadingSet[][]): Promise<void> {
     const own = { ...context({ signals: oil }, machine) }
     const detector = machineDetector(own)
@@ -342,9 +342,9 @@ describe('a backlog that comes in any way leads to the alarms of a machine that 
     for (const [i, message] of [...messages, []].entries()) {
       stored.push(...message)
       const ordered = [...message].sort((a, b) => a.measuredAt - b.measuredAt)
-      const newest = detector.newestMeasuredAt ?? 0
-      late.push(...ordered.filter(({ measuredAt }) => measuredAt < newest))
-      await record(detector.observe(ordered.filter(({ measuredAt }) => measuredAt >= newest)))
+      const past = ordered.filter((one) => detector.isLate(one))
+      late.push(...past)
+      await record(detector.observe(ordered.filter((one) => !past.includes(one))))
       if (late.length === 0 || (i % 10 !== 0 && i < messages.length)) continue
       const times = late.map(({ measuredAt }) => measuredAt)
       const readings = stored.flatMap(({ measuredAt, values }) =>

@@ -582,6 +582,35 @@ describe('the machine’s own normal', () => {
   })
 })
 
+describe('two controllers of one machine that are never quite in step', () => {
+  const machine = context({ signals: { ...oil, rpm: {} } })
+
+  test('are both judged as they come', () => {
+    const detector = machineDetector(machine)
+    const found = every(10 * second, start, start + 5 * minute, () => ({})).flatMap(({ measuredAt }) => {
+      const engine = set(measuredAt, { rpm: 900 })
+      const hydraulics = set(measuredAt - 3 * second, { oil_c: 90 })
+      return [engine, hydraulics].flatMap((one) => (detector.isLate(one) ? [] : detector.observe([one])))
+    })
+    expect(found.map(({ kind, since, at }) => [kind, at - since])).toEqual([['raised', minute]])
+    expect(detector.newestMeasuredAt).toBe(start + 5 * minute)
+  })
+
+  for (const { name, one, late } of [
+    { name: 'the same instant is not late', one: set(start, { oil_c: 90 }), late: false },
+    { name: 'nor is a little behind', one: set(start - 30 * second, { oil_c: 90 }), late: false },
+    { name: 'but more is', one: set(start - 31 * second, { oil_c: 90 }), late: true },
+    { name: 'and what is older than its own signals', one: set(start - second, { oil_c: 90, rpm: 800 }), late: true },
+    { name: 'a signal that no rule knows makes nothing late', one: set(start - second, { other: 1 }), late: false },
+  ]) {
+    test(name, () => {
+      const detector = machineDetector(machine)
+      detector.observe([set(start, { rpm: 900 })])
+      expect(detector.isLate(one)).toBe(late)
+    })
+  }
+})
+
 test('a restart at any moment changes nothing', () => {
   const machine = context({
     signals: {
