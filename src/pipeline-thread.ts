@@ -21,7 +21,10 @@ const log = openLog('pipeline', config.LOG_LEVEL)
 const catalogue = openCatalogue(config)
 const receipts = openReceipts(shared)
 const spoolFolder = join(dataFolder, 'spool')
-const storeOpening = openDuckdbStore({ file: join(dataFolder, 'telemetry.duckdb'), memoryLimitMb: config.OUTRIGGER_DUCKDB_MEMORY_MB })
+const storeOpening = openDuckdbStore({
+  file: join(dataFolder, 'telemetry.duckdb'),
+  memoryLimitMb: config.OUTRIGGER_DUCKDB_MEMORY_MB,
+})
 storeOpening.catch(() => {}) // told by `begin`
 
 let pipeline: Pipeline | undefined

@@ -171,22 +171,23 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     touched: Map<string, Workspace>,
   ): Findings {
     const findings = emptyFindings(touched)
-    const live = new Map<string, (ReadingSet | Notice)[]>()
+    const received = new Map<string, Received[]>()
     const heard = new Map<string, ReadingSet[]>()
     for (const [index, { set, newValues }] of judged.sets.entries()) {
-      if ((batch.sets[index]?.position ?? 0) < from) continue
-      push(heard, set.machine, { ...set, values: newValues })
-      if (newValues.size > 0) push(live, set.machine, { ...set, values: newValues })
+      const { position } = batch.sets[index] as { position: number }
+      if (position < from) continue
+      const news = { ...set, values: newValues }
+      push(heard, set.machine, news)
+      if (newValues.size > 0) push(received, set.machine, { position, item: news })
     }
     for (const notice of batch.notices) {
-      if (notice.position < from) continue
-      push(live, notice.machine, notice)
+      if (notice.position >= from) push(received, notice.machine, { position: notice.position, item: notice })
     }
     for (const [id, workspace] of touched) {
       const sets = heard.get(id) ?? []
-      const inOrder = (live.get(id) ?? []).sort((a, b) => a.measuredAt - b.measuredAt)
+      const inOrder = inOrderOfTime(received.get(id) ?? [])
       detectMachine(workspace, inOrder, findings)
-      const receivedAt = Math.max(0, ...sets.map((set) => set.receivedAt), ...inOrder.map((item) => item.receivedAt))
+      const receivedAt = lastReceipt(sets, lastReceipt(inOrder, 0))
       findings.transitions.push(...workspace.detector.heard(receivedAt))
       const events = workspace.ledger.observe(sets.filter(({ values }) => values.size > 0))
       noteLedger(findings, workspace, events)
@@ -210,11 +211,10 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       if (run.length > 0) findings.transitions.push(...detector.observe(run))
       run = []
     }
-    const newestBefore = detector.newestMeasuredAt ?? Number.NEGATIVE_INFINITY
     for (const item of inOrder) {
       const { measuredAt, receivedAt } = item
       if ('values' in item) {
-        if (measuredAt > newestBefore) run.push(item)
+        if (!detector.isLate(item)) run.push(item)
         else noteLate(workspace, measuredAt, receivedAt)
         continue
       }
@@ -478,6 +478,34 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       reader.close()
     },
   }
+}
+
+/** A reading set or a notice with its place in the order of receipt. */
+interface Received {
+  readonly position: number
+  readonly item: ReadingSet | Notice
+}
+
+/**
+ * In order of measuring; but a status speaks of the moment it comes: a will carries the time at which the machine
+ * connected.
+ */
+function inOrderOfTime(received: Received[]): (ReadingSet | Notice)[] {
+  let newest = Number.NEGATIVE_INFINITY
+  return received
+    .sort((a, b) => a.position - b.position)
+    .map(({ item }) => {
+      const isStatus = 'kind' in item && item.kind === 'status'
+      const at = isStatus ? Math.max(item.measuredAt, newest) : item.measuredAt
+      newest = Math.max(newest, at)
+      return { at, item }
+    })
+    .sort((a, b) => a.at - b.at)
+    .map(({ item }) => item)
+}
+
+function lastReceipt(items: readonly { readonly receivedAt: number }[], atLeast: number): number {
+  return items.reduce((latest, { receivedAt }) => Math.max(latest, receivedAt), atLeast)
 }
 
 function emptyFindings(touched: Map<string, Workspace>): Findings {
