@@ -33,7 +33,7 @@ export function rememberReading(
   applies: boolean,
   { picture, at }: Surroundings,
 ): void {
-  const { plan, window, perWindow } = run
+  const { plan, window, besideWindow } = run
   const flowed = run.flowing
   run.flowing = applies || plan.counts
   if (window === undefined || plan.window === undefined || !run.flowing) return
@@ -44,10 +44,11 @@ export function rememberReading(
     : track.gap || (plan.restarts && !flowed)
   if (isLost) restart(window)
   extendWindow(window, spec, track.value, isLost ? 0 : elapsed)
-  if (perWindow === undefined || plan.per === undefined) return
-  const other = picture.asOf(plan.per, at)
-  if (isLost || other === undefined || fell(perWindow, other)) restart(perWindow)
-  if (other !== undefined) extendWindow(perWindow, spec, other, isLost ? 0 : elapsed)
+  if (besideWindow === undefined || plan.beside === undefined) return
+  const other = picture.asOf(plan.beside, at)
+  const otherLost = other === undefined || (plan.per !== undefined && fell(besideWindow, other))
+  if (isLost || otherLost) restart(besideWindow)
+  if (other !== undefined) extendWindow(besideWindow, spec, other, isLost ? 0 : elapsed)
 }
 
 /**
@@ -70,8 +71,8 @@ export function comparedValue(run: RuleRun, track: SignalTrack, around: Surround
     case 'difference':
     case 'signalPercent':
     case 'gapPercent': {
-      const other = around.picture.asOf(comparison.other, around.at)
-      return other === undefined ? undefined : compareWithSignal(comparison.kind, base, level(other))
+      const other = otherValue(run, comparison.other, around)
+      return other === undefined ? undefined : compareWithSignal(comparison.kind, base, other)
     }
     default:
       return compareWithBaseline(run, track, base, around, comparison)
@@ -85,11 +86,18 @@ function baseValue(plan: RulePlan, value: SignalValue): number {
   return level(value)
 }
 
-function windowValue({ plan, perWindow }: RuleRun, window: OperatingWindow, spec: WindowSpec): number | undefined {
+function windowValue({ plan, besideWindow }: RuleRun, window: OperatingWindow, spec: WindowSpec): number | undefined {
   const value = statisticOf(window, spec)
-  if (value === undefined || plan.per === undefined || perWindow === undefined) return value
-  const per = statisticOf(perWindow, spec)
+  if (value === undefined || plan.per === undefined || besideWindow === undefined) return value
+  const per = statisticOf(besideWindow, spec)
   return per === undefined || per <= 0 ? undefined : value / per
+}
+
+/** The signal to compare with: over a window the same of it, otherwise its level as it was last. */
+function otherValue({ plan, besideWindow }: RuleRun, index: number, { picture, at }: Surroundings): number | undefined {
+  if (besideWindow !== undefined && plan.window !== undefined) return statisticOf(besideWindow, plan.window)
+  const other = picture.asOf(index, at)
+  return other === undefined ? undefined : level(other)
 }
 
 function startPercent({ plan, window }: RuleRun): number | undefined {

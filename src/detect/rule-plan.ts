@@ -65,7 +65,10 @@ export interface RulePlan {
   readonly counts: boolean
   /** The window is empty again whenever the rule was not meant in between. */
   readonly restarts: boolean
+  /** The increase of this counter is the measure for the signal's own. */
   readonly per: number | undefined
+  /** The signal of which the same window has to be kept: means are compared with means. */
+  readonly beside: number | undefined
   readonly comparison: Comparison
   /** The value itself is compared, or a fraction of a rating, without anything to remember. */
   readonly plain: boolean
@@ -130,6 +133,7 @@ function rulePlan(profile: Profile, table: SignalTable, parts: RuleParts): RuleP
   const high = rule.direction === 'high'
   const measure = rule.measure ?? {}
   const window = windowOf(measure, high)
+  const per = measure.per === undefined ? undefined : table.indexOf.get(measure.per)
   const levels: LevelPlan[] = []
   const plan: RulePlan = {
     id: rule.id,
@@ -148,7 +152,8 @@ function rulePlan(profile: Profile, table: SignalTable, parts: RuleParts): RuleP
     window,
     counts: signal.counter && measure.stat === 'increase',
     restarts: measure.restart === true,
-    per: measure.per === undefined ? undefined : table.indexOf.get(measure.per),
+    per,
+    beside: per ?? (window !== undefined && 'other' in comparison ? comparison.other : undefined),
     comparison,
     plain: window === undefined && (comparison.kind === 'none' || comparison.kind === 'rated'),
     component: profile.failureModes.get(rule.failureMode ?? '')?.component ?? signal.component,

@@ -13,7 +13,7 @@ export interface RuleRun {
   resting: Rest | null
   readonly levels: LevelRun[]
   readonly window: OperatingWindow | undefined
-  readonly perWindow: OperatingWindow | undefined
+  readonly besideWindow: OperatingWindow | undefined
   readonly baseline: Baseline | undefined
 }
 
@@ -41,7 +41,7 @@ export interface RuleRunState {
   /** By `<rule>/<warn|critical>`; quiet levels are left out. */
   readonly levels: Record<string, LevelRun>
   readonly window?: OperatingWindow | undefined
-  readonly perWindow?: OperatingWindow | undefined
+  readonly besideWindow?: OperatingWindow | undefined
   readonly baseline?: Baseline | undefined
 }
 
@@ -65,17 +65,26 @@ export function startRun(plan: RulePlan, state?: RuleRunState): RuleRun {
     resting: saved?.resting ?? null,
     levels: plan.levels.map(({ id }) => saved?.levels[id] ?? { since: null, active: false, clearing: null }),
     window: plan.window && (saved?.window ?? emptyWindow()),
-    perWindow: plan.per === undefined ? undefined : (saved?.perWindow ?? emptyWindow()),
+    besideWindow: plan.beside === undefined ? undefined : (saved?.besideWindow ?? emptyWindow()),
     baseline: compares ? (saved?.baseline ?? emptyBaseline()) : undefined,
   }
 }
 
-export function saveRun({ plan, value, flowing, resting, levels, window, perWindow, baseline }: RuleRun): RuleRunState {
+export function saveRun({
+  plan,
+  value,
+  flowing,
+  resting,
+  levels,
+  window,
+  besideWindow,
+  baseline,
+}: RuleRun): RuleRunState {
   const busy = plan.levels.flatMap(({ id, place }) => {
     const level = levels[place] as LevelRun
     return level.since === null ? [] : [[id, level] as const]
   })
-  return structuredClone({ value, flowing, resting, levels: Object.fromEntries(busy), window, perWindow, baseline })
+  return structuredClone({ value, flowing, resting, levels: Object.fromEntries(busy), window, besideWindow, baseline })
 }
 
 export function isQuiet({ levels }: RuleRun): boolean {

@@ -32,6 +32,20 @@ export function learnInterval(cadence: Cadence, deltaMs: number): void {
   cadence.expected = lowerMedian(deltas)
 }
 
+/** JSON of a cadence, short where it is steady: the one interval, or where the ring goes on and its intervals. */
+export type CadenceState = number | readonly [next: number, ...deltas: number[]]
+
+export function saveCadence({ deltas, next, expected }: Cadence): CadenceState {
+  const isSteady = deltas.length === WINDOW && deltas.every((delta) => delta === expected)
+  return isSteady ? expected : [next, ...deltas]
+}
+
+export function restoreCadence(state: CadenceState): Cadence {
+  if (typeof state === 'number') return { deltas: Array(WINDOW).fill(state), next: 0, expected: state }
+  const [next, ...deltas] = state
+  return { deltas, next, expected: deltas.length === 0 ? 0 : lowerMedian(deltas) }
+}
+
 /** Whether enough was seen to say what is expected. */
 export function isLearned(cadence: Cadence): boolean {
   return cadence.deltas.length >= ENOUGH

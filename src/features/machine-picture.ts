@@ -1,7 +1,16 @@
 import type { Profile } from '../catalogue/catalogue.ts'
 import type { Condition } from '../catalogue/schema.ts'
 import { highest, level, lowest, MODE_SIGNAL, type ReadingSet, type SignalValue } from '../reading.ts'
-import { type Cadence, isLearned, learnInterval, longestWithoutGap, unknownCadence } from './cadence.ts'
+import {
+  type Cadence,
+  type CadenceState,
+  isLearned,
+  learnInterval,
+  longestWithoutGap,
+  restoreCadence,
+  saveCadence,
+  unknownCadence,
+} from './cadence.ts'
 
 /** The signals of a profile by number, so that state stands in arrays. */
 export interface SignalTable {
@@ -48,7 +57,7 @@ export interface PictureState {
   readonly offline: boolean
   /** `measuredAt` of the last status that said offline. */
   readonly offlineAt: number | null
-  readonly signals: Record<string, { at: number; value: SignalValue; cadence: Cadence }>
+  readonly signals: Record<string, readonly [at: number, value: SignalValue, cadence: CadenceState]>
 }
 
 /** What is known of one machine as of its newest reading set. */
@@ -115,10 +124,9 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
   const { signals, indexOf, modeNames, modeFrom } = table
   const modeIndex = table.indexOf.get(MODE_SIGNAL) as number
   const tracks: (SignalTrack | undefined)[] = new Array(signals.length).fill(undefined)
-  for (const [name, { at, value, cadence }] of Object.entries(state?.signals ?? {})) {
-    const index = table.indexOf.get(name)
-    if (index !== undefined)
-      tracks[index] = { at, value, elapsed: 0, gap: false, cadence: { ...cadence, deltas: [...cadence.deltas] } }
+  for (const [name, [at, value, cadence]] of Object.entries(state?.signals ?? {})) {
+    const index = indexOf.get(name)
+    if (index !== undefined) tracks[index] = { at, value, elapsed: 0, gap: false, cadence: restoreCadence(cadence) }
   }
   let newest = state?.newest ?? Number.NaN
   let heldFrom = state?.heldFrom ?? Number.NEGATIVE_INFINITY
@@ -186,12 +194,7 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
       const known: PictureState['signals'] = {}
       tracks.forEach((track, index) => {
         if (track === undefined) return
-        const { at, value, cadence } = track
-        known[(signals[index] as SignalFacts).name] = {
-          at,
-          value,
-          cadence: { ...cadence, deltas: [...cadence.deltas] },
-        }
+        known[(signals[index] as SignalFacts).name] = [track.at, track.value, saveCadence(track.cadence)]
       })
       return {
         newest: Number.isNaN(newest) ? null : newest,

@@ -496,6 +496,17 @@ describe('measures', () => {
       expected: [['raised', 1, -15]],
     },
     {
+      name: 'a mean is compared with the mean over the same time, so that both may change',
+      rule: {
+        ...at,
+        direction: 'low',
+        measure: { stat: 'mean', windowSeconds: 60, signalPercent: 'other' },
+        warn: { limit: -10 },
+      },
+      sets: steady(10, (m) => ({ other: m < 5 ? 12 : 20, x: m < 5 ? 12 : 20 })),
+      expected: [],
+    },
+    {
       name: 'gap to another signal, of the larger',
       rule: { ...at, measure: { gapPercent: 'other' }, warn: { limit: 20 } },
       sets: [set(start, { other: 100, x: 85 }), set(start + minute, { other: 100, x: 75 })],

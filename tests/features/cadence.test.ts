@@ -1,5 +1,12 @@
 import { expect, test } from 'vitest'
-import { isLearned, learnInterval, longestWithoutGap, unknownCadence } from '../../src/features/cadence.ts'
+import {
+  isLearned,
+  learnInterval,
+  longestWithoutGap,
+  restoreCadence,
+  saveCadence,
+  unknownCadence,
+} from '../../src/features/cadence.ts'
 
 const second = 1_000
 const learn = (...seconds: number[]) => {
@@ -32,3 +39,22 @@ for (const { name, deltas, catalogue, longest } of [
 test('three intervals are learned', () => {
   expect([learn(1, 1), learn(1, 1, 1)].map(isLearned)).toEqual([false, true])
 })
+
+for (const { name, deltas } of [
+  { name: 'unknown', deltas: [] },
+  { name: 'begun', deltas: [1, 2] },
+  { name: 'steady', deltas: Array(20).fill(10) },
+  { name: 'changing', deltas: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11] },
+]) {
+  test(`a cadence goes on from JSON as if nothing had been: ${name}`, () => {
+    const [kept, restored] = [
+      learn(...deltas),
+      restoreCadence(JSON.parse(JSON.stringify(saveCadence(learn(...deltas))))),
+    ]
+    for (const delta of [3, 50, 50, 2, 50, 50, 50]) {
+      learnInterval(kept, delta * second)
+      learnInterval(restored, delta * second)
+      expect(longestWithoutGap(restored, 10 * second)).toBe(longestWithoutGap(kept, 10 * second))
+    }
+  })
+}
