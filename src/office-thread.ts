@@ -83,6 +83,7 @@ const offered: OfficeThread = {
       moveHistory,
       inject: (topic, bytes) => receiving.ask.inject(topic, bytes),
       changed: noteChange,
+      queued: outbox.poke,
       counts: () => pipeline.ask.counts(),
       refused: async () => (await receiving.ask.state()).refused,
       queueCounts: () => queue.getJobCounts(),

@@ -1,5 +1,6 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { z } from 'zod'
+import { recordChange } from '../records/audit.ts'
 import type { Database } from '../records/tables.ts'
 import { evidenceSchema, jobPartSchema, prioritySchema, textSchema, warrantySchema } from './maintenance-job.ts'
 import { type TicketEventsTable, type TicketState, type TicketsTable, ticketStates } from './tables.ts'
@@ -165,6 +166,8 @@ export function changeTicketState(db: Kysely<Database>, id: string, change: Stat
       .where('id', '=', id)
       .execute()
     await addTicketEvent(trx, { ticket: id, at, kind: 'state', by: user, state, note: reason ?? null })
+    const [before, after] = [{ state: ticket.state }, { state }]
+    await recordChange(trx, { action: 'ticket.state', subject: id, before, after }, change)
     if (ends) {
       await trx
         .updateTable('jobs')
@@ -193,6 +196,7 @@ export function commentOnTicket(
     const at = new Date(now)
     await trx.updateTable('tickets').set({ updated_at: at }).where('id', '=', id).execute()
     await addTicketEvent(trx, { ticket: id, at, kind: 'comment', by: user, state: null, note: text })
+    await recordChange(trx, { action: 'ticket.comment', subject: id, after: { text } }, { user, now })
     return ticketWithHistory(trx, id)
   })
 }

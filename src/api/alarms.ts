@@ -13,6 +13,7 @@ import {
 import type { Database } from '../records/tables.ts'
 import { page, pageQuery, textCursor, toPage } from './page.ts'
 import { user } from './person.ts'
+import { idInPath as params, text } from './text.ts'
 
 export interface AlarmParts {
   readonly db: Kysely<Database>
@@ -21,24 +22,27 @@ export interface AlarmParts {
   readonly now: () => number
 }
 
+/** When it was raised and its id. */
+const ALARM_KEY = /^-?\d{1,15} A-\d{1,19}$/
+
 /** Alarms, newest first, of one machine or of all. */
 export function alarmRoutes({ db, changed, now }: AlarmParts): FastifyPluginAsyncZod {
   return async (app) => {
-    const params = z.object({ id: z.string() })
     app.get(
       '/alarms',
       {
         schema: {
           summary: 'Alarms, newest first',
           querystring: pageQuery.extend({
-            machine: z.string().optional(),
+            machine: text.optional(),
             state: alarmStateSchema.optional(),
             severity: severity.optional(),
           }),
           response: { 200: page(alarmSchema) },
         },
       },
-      async ({ query: { cursor, ...query } }) => toPage(await listAlarms(db, { ...query, after: textCursor(cursor) })),
+      async ({ query: { cursor, ...query } }) =>
+        toPage(await listAlarms(db, { ...query, after: textCursor(cursor, ALARM_KEY) })),
     )
     app.get(
       '/alarms/:id',
@@ -51,7 +55,7 @@ export function alarmRoutes({ db, changed, now }: AlarmParts): FastifyPluginAsyn
         schema: {
           summary: 'Say that somebody has seen an alarm',
           params,
-          body: z.object({ user, note: z.string().trim().max(1000).optional() }),
+          body: z.strictObject({ user, note: text.trim().max(1000).optional() }),
           response: { 200: alarmSchema },
         },
       },

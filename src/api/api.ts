@@ -10,6 +10,7 @@ import type { Database } from '../records/tables.ts'
 import type { PartState, PipelineCounts } from '../threads.ts'
 import { version } from '../version.ts'
 import { alarmRoutes } from './alarms.ts'
+import { auditRoutes } from './audit.ts'
 import { counterRoutes } from './counters.ts'
 import { healthRoutes } from './health.ts'
 import { inspectionRoutes } from './inspections.ts'
@@ -37,6 +38,8 @@ export interface ApiParts {
   readonly inject: (topic: string, bytes: Uint8Array) => Promise<void>
   /** Told of machines of which something was changed here. */
   readonly changed: (machine: string) => void
+  /** Told that a message for the queue was written. */
+  readonly queued: () => void
   readonly counts: () => Promise<PipelineCounts>
   readonly refused: () => Promise<Readonly<Record<string, number>>>
   readonly queueCounts: () => Promise<Readonly<Record<string, number>>>
@@ -68,6 +71,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
       workRoutes(parts),
       inspectionRoutes(parts),
       quarantineRoutes(parts),
+      auditRoutes(parts),
     ],
   )
 }

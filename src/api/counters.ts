@@ -6,6 +6,7 @@ import { machineById } from '../machines/machines.ts'
 import type { Database } from '../records/tables.ts'
 import { cutPage, numberCursor, page, pageQuery } from './page.ts'
 import { user } from './person.ts'
+import { idInPath, numberInPath, text } from './text.ts'
 import { instant, instantMs, rfcTime } from './time.ts'
 
 export interface CounterParts {
@@ -32,7 +33,7 @@ const doubtSchema = z.object({
 /** Hour and volume counters that fell or jumped, and hour meters that people read. */
 export function counterRoutes({ db, refresh, now }: CounterParts): FastifyPluginAsyncZod {
   return async (app) => {
-    const note = z.string().trim().max(1000).optional()
+    const note = text.trim().max(1000).optional()
 
     app.get(
       '/counter-doubts',
@@ -40,8 +41,8 @@ export function counterRoutes({ db, refresh, now }: CounterParts): FastifyPlugin
         schema: {
           summary: 'Counters that fell or jumped, newest first',
           querystring: pageQuery.extend({
-            machine: z.string().optional(),
-            open: z.stringbool().optional().describe('Only those that nobody decided on'),
+            machine: text.optional(),
+            open: z.stringbool().optional().describe('true: only those that nobody decided on; false: only the others'),
           }),
           response: { 200: page(doubtSchema) },
         },
@@ -61,8 +62,8 @@ export function counterRoutes({ db, refresh, now }: CounterParts): FastifyPlugin
       {
         schema: {
           summary: 'Decide about a counter that fell or jumped',
-          params: z.object({ id: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER) }),
-          body: z.object({
+          params: numberInPath,
+          body: z.strictObject({
             resolution: z
               .enum(['accept', 'continue', 'set'])
               .describe('accept: the counter is right; continue: go on from the last good value; set: it was `value`'),
@@ -84,8 +85,8 @@ export function counterRoutes({ db, refresh, now }: CounterParts): FastifyPlugin
       {
         schema: {
           summary: 'Enter what the hour meter shows',
-          params: z.object({ id: z.string() }),
-          body: z.object({
+          params: idInPath,
+          body: z.strictObject({
             hours: z.number().min(0),
             at: instant.optional().describe('When it was read; without it, now'),
             user,

@@ -7,12 +7,16 @@ import type { Catalogue } from '../catalogue/catalogue.ts'
 import { machineById } from '../machines/machines.ts'
 import type { Database } from '../records/tables.ts'
 import { page, pageQuery, textCursor, toPage } from './page.ts'
+import { idInPath, text } from './text.ts'
 
 export interface InspectionParts {
   readonly db: Kysely<Database>
   readonly catalogue: Catalogue
   readonly now: () => number
 }
+
+/** When it was reminded of and its number. */
+const INSPECTION_KEY = /^\d{0,15}:\d{1,15}$/
 
 /** What is due by hours, volume and calendar, and the counters of the operator's own tasks. */
 export function inspectionRoutes({ db, catalogue, now }: InspectionParts): FastifyPluginAsyncZod {
@@ -23,7 +27,7 @@ export function inspectionRoutes({ db, catalogue, now }: InspectionParts): Fasti
         schema: {
           summary: 'Inspections: those that were reminded of, newest first, then the others',
           querystring: pageQuery.extend({
-            machine: z.string().optional(),
+            machine: text.optional(),
             state: z.enum(inspectionStates).optional(),
             performer: z.enum(['service', 'customer', 'operator']).optional(),
           }),
@@ -33,7 +37,9 @@ export function inspectionRoutes({ db, catalogue, now }: InspectionParts): Fasti
       async ({ query: { cursor, performer, ...query } }) => {
         // the operator's tasks are counters of the machine, not inspections
         if (performer === 'operator') return { items: [], next: null }
-        return toPage(await listInspections(db, catalogue, { ...query, performer, after: textCursor(cursor) }))
+        return toPage(
+          await listInspections(db, catalogue, { ...query, performer, after: textCursor(cursor, INSPECTION_KEY) }),
+        )
       },
     )
     app.get(
@@ -41,7 +47,7 @@ export function inspectionRoutes({ db, catalogue, now }: InspectionParts): Fasti
       {
         schema: {
           summary: "Counters of the operator's tasks: daily checks, greasing",
-          params: z.object({ id: z.string() }),
+          params: idInPath,
           response: { 200: page(operatorTaskSchema) },
         },
       },

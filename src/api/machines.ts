@@ -17,6 +17,8 @@ import { mergeMachines } from '../machines/merge.ts'
 import type { Database } from '../records/tables.ts'
 import { cutPage, numberCursor, page, pageQuery, textCursor } from './page.ts'
 import { optionalUser, reason, user } from './person.ts'
+import { ApiProblem } from './problem.ts'
+import { idInPath as params, text } from './text.ts'
 import { instant, instantMs, rfcTime } from './time.ts'
 
 export interface MachineParts {
@@ -25,18 +27,21 @@ export interface MachineParts {
   /** Resolves when what is received from now on is judged by what was changed. */
   readonly refresh: () => Promise<void>
   readonly moveHistory: MoveHistory
+  /** Told of machines that were changed here. */
+  readonly changed: (machine: string) => void
   readonly now: () => number
 }
 
 const states = ['unassigned', 'in_service', 'parked', 'workshop', 'retired'] as const
 /** A machine that was heard so recently is online, where it never sent a status. */
 const RECENT_MS = 15 * 60_000
+const MACHINE_ID = /^[A-Za-z0-9._-]{1,64}$/
 
-const contactSchema = z.object({
-  name: z.string().max(200).optional(),
-  phone: z.string().max(50).optional(),
-  email: z.string().max(200).optional(),
-  role: z.string().max(100).optional(),
+const contactSchema = z.strictObject({
+  name: text.max(200).optional(),
+  phone: text.max(50).optional(),
+  email: text.max(200).optional(),
+  role: text.max(100).optional(),
 })
 const machineSchema = z.object({
   id: z.string(),
@@ -80,14 +85,14 @@ const moveSchema = z.object({
   measuredTo: z.string().nullable(),
 })
 
-const factsSchema = z.object({
-  type: z.string().max(64).optional(),
-  model: z.string().max(64).nullable().optional(),
-  serial: z.string().max(100).nullable().optional().describe('Serial number or PIN'),
-  customer: z.string().max(200).nullable().optional(),
-  site: z.string().max(200).nullable().optional(),
-  region: z.string().max(200).nullable().optional(),
-  timeZone: z.string().max(64).optional().describe('IANA name of the site'),
+const factsSchema = z.strictObject({
+  type: text.max(64).optional(),
+  model: text.max(64).nullable().optional(),
+  serial: text.max(100).nullable().optional().describe('Serial number or PIN'),
+  customer: text.max(200).nullable().optional(),
+  site: text.max(200).nullable().optional(),
+  region: text.max(200).nullable().optional(),
+  timeZone: text.max(64).optional().describe('IANA name of the site'),
   deliveredAt: instant.nullable().optional().describe('Handover acceptance: the start of all calendar counting'),
   contacts: z.array(contactSchema).max(20).optional(),
   language: z.enum(['en', 'zh']).optional(),
@@ -98,15 +103,26 @@ const factsSchema = z.object({
 })
 
 /** Machines, and the devices that speak for them. */
-export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: MachineParts): FastifyPluginAsyncZod {
+export function machineRoutes({
+  db,
+  catalogue,
+  refresh,
+  moveHistory,
+  changed,
+  now,
+}: MachineParts): FastifyPluginAsyncZod {
   return async (app) => {
-    const params = z.object({ id: z.string() })
     const decision = (body: { user: string; reason?: string | undefined }) => ({
       user: body.user,
       reason: body.reason,
       now: now(),
     })
     const answer = async (id: string) => shown(await machineById(db, id), now())
+    const afterChange = async (id: string) => {
+      await refresh()
+      changed(id)
+      return answer(id)
+    }
 
     app.get(
       '/machines',
@@ -114,16 +130,16 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
         schema: {
           summary: 'Machines in order of their id',
           querystring: pageQuery.extend({
-            type: z.string().optional(),
+            type: text.optional(),
             state: z.enum(states).optional(),
-            site: z.string().optional(),
-            customer: z.string().optional(),
+            site: text.optional(),
+            customer: text.optional(),
           }),
           response: { 200: page(machineSchema) },
         },
       },
       async ({ query: { cursor, limit, ...filter } }) => {
-        const found = await listMachines(db, { ...filter, after: textCursor(cursor), limit: limit + 1 })
+        const found = await listMachines(db, { ...filter, after: textCursor(cursor, MACHINE_ID), limit: limit + 1 })
         return cutPage(
           found.map((machine) => shown(machine, now())),
           limit,
@@ -141,7 +157,7 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
       {
         schema: {
           summary: 'Register a machine, or name one that was seen before',
-          body: factsSchema.required({ type: true }).extend({ id: z.string(), user: optionalUser, reason }),
+          body: factsSchema.required({ type: true }).extend({ id: text, user: optionalUser, reason }),
           response: { 201: machineSchema },
         },
       },
@@ -153,8 +169,8 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
           { id, ...datesOf(facts), type: facts.type },
           decision({ user: by, reason: why }),
         )
-        await refresh()
-        return reply.code(201).send(await answer(id))
+        const machine = await afterChange(id)
+        return reply.code(201).header('location', `/api/v1/machines/${id}`).send(machine)
       },
     )
     app.patch(
@@ -163,15 +179,20 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
         schema: {
           summary: 'Change what is written down of a machine, its state included',
           params,
-          body: factsSchema.extend({ user: optionalUser, reason }),
+          body: factsSchema.extend({
+            id: text.optional().describe('As in the path; an id does not change'),
+            user: optionalUser,
+            reason,
+          }),
           response: { 200: machineSchema },
         },
       },
       async ({ params: { id }, body }) => {
-        const { user: by, reason: why, ...facts } = body
+        const { id: named = id, user: by, reason: why, ...facts } = body
+        if (named !== id)
+          throw new ApiProblem(400, `'${id}' cannot become '${named}': the id of a machine does not change`)
         await changeMachine(db, catalogue, id, datesOf(facts), decision({ user: by, reason: why }))
-        await refresh()
-        return answer(id)
+        return afterChange(id)
       },
     )
     app.post(
@@ -180,14 +201,13 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
         schema: {
           summary: 'Park a machine: its alarms are silenced, and say so',
           params,
-          body: z.object({ user, reason }),
+          body: z.strictObject({ user, reason }),
           response: { 200: machineSchema },
         },
       },
       async ({ params: { id }, body }) => {
         await changeMachine(db, catalogue, id, { state: 'parked' }, decision(body))
-        await refresh()
-        return answer(id)
+        return afterChange(id)
       },
     )
     app.post(
@@ -196,14 +216,13 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
         schema: {
           summary: 'Say that this machine is another one: devices and history go there',
           params,
-          body: z.object({ into: z.string(), user, reason }),
+          body: z.strictObject({ into: text, user, reason }),
           response: { 200: machineSchema },
         },
       },
       async ({ params: { id }, body }) => {
         await mergeMachines(db, { from: id, into: body.into }, decision(body), moveHistory)
-        await refresh()
-        return answer(body.into)
+        return afterChange(body.into)
       },
     )
 
@@ -213,8 +232,8 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
         schema: {
           summary: 'Which device speaks for which machine; without an entry, for the machine of its own name',
           querystring: pageQuery.extend({
-            device: z.string().optional(),
-            machine: z.string().optional(),
+            device: text.optional(),
+            machine: text.optional(),
             replaced: z.stringbool().optional().describe('Also those that another took the place of'),
           }),
           response: { 200: page(bindingSchema) },
@@ -230,9 +249,9 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
       {
         schema: {
           summary: 'Bind a device to a machine from one time to another',
-          body: z.object({
-            device: z.string(),
-            machine: z.string(),
+          body: z.strictObject({
+            device: text,
+            machine: text,
             from: instant.nullable().optional().describe('Inclusive; null: without beginning'),
             to: instant.nullable().optional().describe('Exclusive; null: without end'),
             user,
@@ -252,6 +271,7 @@ export function machineRoutes({ db, catalogue, refresh, moveHistory, now }: Mach
         }
         const { binding, moved, unmoved } = await bindDevice(db, draft, decision(body), moveHistory)
         await refresh()
+        changed(binding.machine)
         const shownMove = (move: (typeof moved)[number]) => ({
           ...move,
           measuredFrom: rfcTime(move.measuredFrom),

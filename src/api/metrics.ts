@@ -72,11 +72,14 @@ export function openMetrics({ db, counts, refused, queue }: MetricsParts): {
     outbox.set(records.outbox)
   }
 
+  // One after another: a second scrape would set the metrics anew while the first reads them.
+  let last: Promise<unknown> = Promise.resolve()
   return {
     contentType: registry.contentType,
-    async text() {
-      await collect()
-      return registry.metrics()
+    text() {
+      const text = last.then(collect).then(() => registry.metrics())
+      last = text.catch(() => {})
+      return text
     },
   }
 }

@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { ApiProblem } from './problem.ts'
 
-/** What every list takes. */
-export const pageQuery = z.object({
-  cursor: z.string().max(200).optional().describe('`next` of the page before'),
+/** What every list takes; a parameter that a list does not know is refused, for a filter that is misspelt would let all through. */
+export const pageQuery = z.strictObject({
+  cursor: z.string().max(400).optional().describe('`next` of the page before'),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
 })
 
@@ -22,28 +22,32 @@ export function toPage<T, K extends string | number>({ items, next }: { items: r
 
 /** @throws {ApiProblem} 400, when it is no cursor of a list that is ordered by number */
 export function numberCursor(cursor: string | undefined): number | undefined {
-  const key = decode(cursor)
-  if (key === undefined || typeof key === 'number') return key
-  throw noCursor(cursor)
-}
-
-/** @throws {ApiProblem} 400, when it is no cursor of a list that is ordered by name */
-export function textCursor(cursor: string | undefined): string | undefined {
-  const key = decode(cursor)
-  if (key === undefined || typeof key === 'string') return key
-  throw noCursor(cursor)
-}
-
-function decode(cursor: string | undefined): unknown {
   if (cursor === undefined) return undefined
+  const key = decode(cursor)
+  if (typeof key === 'number' && Number.isSafeInteger(key)) return key
+  throw noCursor(cursor)
+}
+
+/**
+ * @param shape what the keys of this list look like
+ * @throws {ApiProblem} 400, when it is no cursor of this list
+ */
+export function textCursor(cursor: string | undefined, shape: RegExp): string | undefined {
+  if (cursor === undefined) return undefined
+  const key = decode(cursor)
+  if (typeof key === 'string' && shape.test(key)) return key
+  throw noCursor(cursor)
+}
+
+function decode(cursor: string): unknown {
   try {
     return JSON.parse(Buffer.from(cursor, 'base64url').toString())
   } catch {
-    throw noCursor(cursor)
+    return undefined
   }
 }
 
-function noCursor(cursor: string | undefined): ApiProblem {
+function noCursor(cursor: string): ApiProblem {
   return new ApiProblem(400, `'${cursor}' is no cursor of this list`)
 }
 

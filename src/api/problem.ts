@@ -42,6 +42,7 @@ const statusOfError: Readonly<Record<string, number>> = {
   InspectionCursorInvalid: 400,
   MachineRefused: 400,
   OverrideRefused: 400,
+  TicketReasonMissing: 400,
   OverrideForbidden: 403,
   DoubtDecided: 409,
   JobNotProposed: 409,

@@ -5,6 +5,7 @@ import { discardFromQuarantine, listQuarantine, quarantinedItem, replayFromQuara
 import type { Database } from '../records/tables.ts'
 import { numberCursor, page, pageQuery, toPage } from './page.ts'
 import { optionalUser, reason } from './person.ts'
+import { numberInPath as params, text } from './text.ts'
 
 export interface QuarantineParts {
   readonly db: Kysely<Database>
@@ -27,15 +28,17 @@ const itemSchema = z.object({
 /** What could not be used, as it came: to look at, to put in again after a fix, or to give up. */
 export function quarantineRoutes({ db, inject, now }: QuarantineParts): FastifyPluginAsyncZod {
   return async (app) => {
-    const params = z.object({ id: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER) })
-    const body = z.object({ user: optionalUser, reason }).prefault({})
+    const body = z.strictObject({ user: optionalUser, reason }).prefault({})
 
     app.get(
       '/quarantine',
       {
         schema: {
           summary: 'What is in quarantine, newest first',
-          querystring: pageQuery.extend({ reason: z.string().optional(), state: itemSchema.shape.state.optional() }),
+          querystring: pageQuery.extend({
+            reason: text.optional(),
+            state: itemSchema.shape.state.optional().describe('Without it, those that are held'),
+          }),
           response: { 200: page(itemSchema) },
         },
       },

@@ -4,6 +4,7 @@ import type { Profile } from '../catalogue/catalogue.ts'
 import { level, MODE_SIGNAL } from '../reading.ts'
 import type { BucketQuery, LatestReading, Point, RangeQuery } from '../store/telemetry-store.ts'
 import { ApiProblem, notFound } from './problem.ts'
+import { idInPath as params } from './text.ts'
 import { bucketWidth, bucketWidthMs, instant, instantMs, isTimeZone, rfcTime } from './time.ts'
 
 /** What the API reads of the telemetry store; it stands on another thread. */
@@ -19,7 +20,7 @@ export interface ReadingsParts {
   readonly profileOf: (machine: string) => Promise<Profile | undefined>
 }
 
-/** Raw points in one answer; beyond it `every` has to be named. */
+/** Points in one answer; beyond it `every`, or a wider one, has to be named. */
 const MAX_POINTS = 100_000
 const DAY_MS = 86_400_000
 
@@ -43,8 +44,6 @@ const latestSchema = z.object({
 /** Latest values and ranges of one machine's signals. */
 export function readingRoutes({ telemetry, profileOf }: ReadingsParts): FastifyPluginAsyncZod {
   return async (app) => {
-    const params = z.object({ id: z.string() })
-
     app.get(
       '/machines/:id/latest',
       { schema: { params, response: { 200: latestSchema }, summary: 'Newest value of each signal' } },
@@ -72,7 +71,7 @@ export function readingRoutes({ telemetry, profileOf }: ReadingsParts): FastifyP
       {
         schema: {
           params,
-          querystring: z.object({
+          querystring: z.strictObject({
             signal: z.string().min(1).max(200),
             from: instant.optional().describe('Inclusive; without it from the first reading'),
             to: instant.optional().describe('Exclusive; without it to the last reading'),
@@ -128,7 +127,10 @@ export function readingRoutes({ telemetry, profileOf }: ReadingsParts): FastifyP
       const everyMs = bucketWidthMs(every)
       if (tz !== undefined && !isTimeZone(tz)) throw new ApiProblem(400, `'${tz}' is no IANA time zone`)
       if (tz !== undefined && everyMs % DAY_MS !== 0) throw new ApiProblem(400, '`tz` is for buckets of whole days')
-      return telemetry.buckets({ ...range, everyMs, fn, timeZone: tz })
+      const points = await telemetry.buckets({ ...range, everyMs, fn, timeZone: tz })
+      if (points.length > MAX_POINTS)
+        throw new ApiProblem(400, `more than ${MAX_POINTS} buckets: name a wider \`every\` or a shorter range`)
+      return points
     }
   }
 }

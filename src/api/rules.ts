@@ -8,7 +8,8 @@ import { type Machine, machineById } from '../machines/machines.ts'
 import { createOverride, listOverrides, type RecordedOverride, withdrawOverride } from '../machines/overrides.ts'
 import type { Database } from '../records/tables.ts'
 import { cutPage, numberCursor, page, pageQuery } from './page.ts'
-import { user } from './person.ts'
+import { neededReason, user } from './person.ts'
+import { idInPath, numberInPath, text } from './text.ts'
 import { instant, instantMs, rfcTime } from './time.ts'
 
 export interface RuleParts {
@@ -48,7 +49,6 @@ const ruleSchema = z.object({
   failureMode: z.string().nullable(),
   overridden: z.boolean(),
 })
-const why = z.string().trim().min(1).max(1000)
 
 /** The rules of a machine, and what people changed of them. */
 export function ruleRoutes({ db, catalogue, refresh, now }: RuleParts): FastifyPluginAsyncZod {
@@ -74,7 +74,7 @@ export function ruleRoutes({ db, catalogue, refresh, now }: RuleParts): FastifyP
       {
         schema: {
           summary: 'The rules that hold for a machine, overrides included',
-          params: z.object({ id: z.string() }),
+          params: idInPath,
           response: { 200: z.object({ items: z.array(ruleSchema), next: z.null() }) },
         },
       },
@@ -117,8 +117,8 @@ export function ruleRoutes({ db, catalogue, refresh, now }: RuleParts): FastifyP
           summary: 'What was changed of rules, newest first',
           querystring: pageQuery.extend({
             scope: z.enum(OVERRIDE_SCOPES).optional(),
-            scopeId: z.string().optional(),
-            rule: z.string().optional(),
+            scopeId: text.optional(),
+            rule: text.optional(),
             holding: z.stringbool().optional().describe('Only those that hold now'),
           }),
           response: { 200: page(overrideSchema) },
@@ -135,15 +135,15 @@ export function ruleRoutes({ db, catalogue, refresh, now }: RuleParts): FastifyP
       {
         schema: {
           summary: 'Change one parameter of a rule for a type, a model, a site or a machine',
-          body: z.object({
+          body: z.strictObject({
             scope: z.enum(OVERRIDE_SCOPES),
-            scopeId: z.string().min(1).max(200),
-            rule: z.string(),
+            scopeId: text.min(1).max(200),
+            rule: text.max(200),
             parameter: z.enum(RULE_PARAMETERS),
             value: z.number(),
             expiresAt: instant.optional(),
             user,
-            reason: why,
+            reason: neededReason,
           }),
           response: { 201: overrideSchema },
         },
@@ -161,8 +161,8 @@ export function ruleRoutes({ db, catalogue, refresh, now }: RuleParts): FastifyP
       {
         schema: {
           summary: 'End an override',
-          params: z.object({ id: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER) }),
-          body: z.object({ user, reason: why }),
+          params: numberInPath,
+          body: z.strictObject({ user, reason: neededReason }),
           response: { 200: overrideSchema },
         },
       },

@@ -9,6 +9,7 @@ import {
 } from '@fastify/type-provider-zod'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Log } from '../log.ts'
+import { completeDescription } from './description.ts'
 import { ApiProblem, answerProblem } from './problem.ts'
 
 export type Role = 'admin' | 'anonymous'
@@ -40,13 +41,19 @@ export async function buildServer(
     loggerInstance: log as FastifyBaseLogger,
     bodyLimit: 1024 * 1024,
     forceCloseConnections: true,
+    frameworkErrors: answerProblem,
     logController: new LogController({ disableRequestLogging: true }),
   })
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(answerProblem)
-  app.setNotFoundHandler((request) => {
-    throw new ApiProblem(404, `nothing is at ${request.method} ${request.url.split('?')[0]}`)
+  const allowed = methodsByPath(app)
+  app.setNotFoundHandler((request, reply) => {
+    const [path = ''] = request.url.split('?')
+    const methods = allowed(path)
+    if (methods.length === 0) throw new ApiProblem(404, `nothing is at ${path}`)
+    reply.header('allow', methods.join(', '))
+    throw new ApiProblem(405, `${path} takes ${methods.join(', ')}, not ${request.method}`)
   })
   app.decorateRequest('role', 'anonymous')
 
@@ -62,6 +69,7 @@ export async function buildServer(
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
     },
     transform: jsonSchemaTransform,
+    transformObject: (document) => completeDescription(document, token !== undefined),
   })
   await app.register(swaggerUi, { routePrefix: '/docs' })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
@@ -81,6 +89,19 @@ export async function buildServer(
     { prefix: '/api/v1' },
   )
   return app
+}
+
+/** Collects the routes from now on; answers which methods a path takes. */
+function methodsByPath(app: FastifyInstance): (path: string) => string[] {
+  const routes: { method: string; path: RegExp }[] = []
+  app.addHook('onRoute', ({ method, url }) => {
+    const pattern = url
+      .replace(/[.+?^${}()|[\]\\]/g, '\\$&')
+      .replace(/:\w+/g, '[^/]+')
+      .replace(/\*/g, '.*')
+    for (const name of [method].flat()) routes.push({ method: name, path: new RegExp(`^${pattern}$`) })
+  })
+  return (path) => [...new Set(routes.filter((route) => route.path.test(path)).map(({ method }) => method))].sort()
 }
 
 function bearer(header: string | undefined): string | undefined {

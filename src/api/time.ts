@@ -1,18 +1,29 @@
 import { z } from 'zod'
 
-/** An instant in a query or body: RFC 3339 with a zone, or epoch milliseconds. Becomes epoch ms. */
+/** An instant in a query or body. Becomes epoch ms by `instantMs`. */
 export const instant = z
   .string()
   .max(40)
   .refine((text) => Number.isFinite(instantMs(text)), 'an RFC 3339 time with a zone, or epoch milliseconds')
-  .describe('RFC 3339 with a zone, or epoch milliseconds')
+  .describe('RFC 3339 with a zone, or epoch milliseconds; years 1 to 9999')
 
-const rfc3339 = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})$/
+// An unencoded `+` arrives in a query as a space: before the zone it cannot be meant otherwise.
+const RFC3339 =
+  /^(\d{4}-\d{2})-(\d{2})[Tt ]((?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d+)?)([Zz]|[+ -](?:[01]\d|2[0-3]):[0-5]\d)$/
+const EARLIEST = Date.parse('0001-01-01T00:00:00Z')
+const LATEST = Date.parse('9999-12-31T23:59:59.999Z')
 
 /** NaN when the text is no instant. */
 export function instantMs(text: string): number {
-  if (/^-?\d{1,15}$/.test(text)) return Number(text)
-  return rfc3339.test(text) ? Date.parse(text) : Number.NaN
+  const at = /^-?\d{1,15}$/.test(text) ? Number(text) : rfc3339Ms(text)
+  return at >= EARLIEST && at <= LATEST ? at : Number.NaN
+}
+
+function rfc3339Ms(text: string): number {
+  const [, month, day, time, zone] = RFC3339.exec(text) ?? []
+  // 30 February would become 2 March
+  const isInMonth = new Date(Date.parse(`${month}-${day}T00:00:00Z`)).getUTCDate() === Number(day)
+  return isInMonth ? Date.parse(`${month}-${day}T${time}${zone?.toUpperCase().replace(' ', '+')}`) : Number.NaN
 }
 
 /** RFC 3339 UTC with milliseconds, as every time in an answer. */

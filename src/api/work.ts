@@ -16,27 +16,31 @@ import type { Catalogue } from '../catalogue/catalogue.ts'
 import type { Database } from '../records/tables.ts'
 import { numberCursor, page, pageQuery, toPage } from './page.ts'
 import { reason, user } from './person.ts'
+import { idInPath as params, text } from './text.ts'
 
 export interface WorkParts {
   readonly db: Kysely<Database>
   readonly catalogue: Catalogue
   /** The built-in desk, where it takes the jobs. */
   readonly desk: TicketDesk | undefined
+  /** Told of machines whose jobs or tickets were changed here. */
+  readonly changed: (machine: string) => void
+  /** Told that a message for the queue was written. */
+  readonly queued: () => void
   readonly now: () => number
 }
 
 /** Jobs that were proposed, and the tickets that follow them to their end. */
-export function workRoutes({ db, catalogue, desk, now }: WorkParts): FastifyPluginAsyncZod {
+export function workRoutes({ db, catalogue, desk, changed, queued, now }: WorkParts): FastifyPluginAsyncZod {
   return async (app) => {
-    const params = z.object({ id: z.string() })
-    const decision = z.object({ user, reason })
+    const decision = z.strictObject({ user, reason })
 
     app.get(
       '/jobs',
       {
         schema: {
           summary: 'Maintenance jobs, newest first',
-          querystring: pageQuery.extend({ machine: z.string().optional(), state: jobSchema.shape.state.optional() }),
+          querystring: pageQuery.extend({ machine: text.optional(), state: jobSchema.shape.state.optional() }),
           response: { 200: page(jobSchema) },
         },
       },
@@ -57,7 +61,12 @@ export function workRoutes({ db, catalogue, desk, now }: WorkParts): FastifyPlug
           response: { 200: jobSchema },
         },
       },
-      ({ params: { id }, body }) => acceptJob(db, id, { ...body, now: now() }, { catalogue, desk }),
+      async ({ params: { id }, body }) => {
+        // Even where the desk fails: the acceptance is written, and the queue brings it there again.
+        const job = await acceptJob(db, id, { ...body, now: now() }, { catalogue, desk }).finally(queued)
+        changed(job.machine)
+        return job
+      },
     )
     app.post(
       '/jobs/:id/withdraw',
@@ -69,7 +78,11 @@ export function workRoutes({ db, catalogue, desk, now }: WorkParts): FastifyPlug
           response: { 200: jobSchema },
         },
       },
-      ({ params: { id }, body }) => withdrawJob(db, id, { ...body, now: now() }),
+      async ({ params: { id }, body }) => {
+        const job = await withdrawJob(db, id, { ...body, now: now() })
+        changed(job.machine)
+        return job
+      },
     )
 
     app.get(
@@ -77,7 +90,7 @@ export function workRoutes({ db, catalogue, desk, now }: WorkParts): FastifyPlug
       {
         schema: {
           summary: 'Tickets, newest first',
-          querystring: pageQuery.extend({ machine: z.string().optional(), state: z.enum(ticketStates).optional() }),
+          querystring: pageQuery.extend({ machine: text.optional(), state: z.enum(ticketStates).optional() }),
           response: { 200: page(ticketSchema) },
         },
       },
@@ -95,11 +108,15 @@ export function workRoutes({ db, catalogue, desk, now }: WorkParts): FastifyPlug
         schema: {
           summary: 'Move a ticket on',
           params,
-          body: z.object({ state: z.enum(ticketStates), user, reason: reason.describe('Needed to cancel') }),
+          body: z.strictObject({ state: z.enum(ticketStates), user, reason: reason.describe('Needed to cancel') }),
           response: { 200: ticketWithHistorySchema },
         },
       },
-      ({ params: { id }, body }) => changeTicketState(db, id, { ...body, now: now() }),
+      async ({ params: { id }, body }) => {
+        const ticket = await changeTicketState(db, id, { ...body, now: now() })
+        changed(ticket.machine)
+        return ticket
+      },
     )
     app.post(
       '/tickets/:id/comments',
@@ -107,7 +124,7 @@ export function workRoutes({ db, catalogue, desk, now }: WorkParts): FastifyPlug
         schema: {
           summary: 'Comment on a ticket',
           params,
-          body: z.object({ user, text: z.string().trim().min(1).max(10_000) }),
+          body: z.strictObject({ user, text: text.trim().min(1).max(10_000) }),
           response: { 201: ticketWithHistorySchema },
         },
       },
