@@ -123,7 +123,7 @@ export async function simulateFleet(options: FleetOptions): Promise<FleetProgres
   try {
     for (const { id } of machines) {
       if (signal.aborted) break
-      clients.push(await connectMachine({ url: connect.url, prefix, id, now: clock, tally }))
+      clients.push(await connectMachine({ url: connect.url, prefix, id, now: clock, tally, signal }))
     }
     begunAt = performance.now()
     await Promise.all(clients.map((_, index) => live(index)))

@@ -48,13 +48,16 @@ export async function connectMachine(options: {
   readonly id: string
   readonly now: () => number
   readonly tally: Tally
+  /** Aborted: nothing waits for the broker any more. */
+  readonly signal: AbortSignal
 }): Promise<MachineClient> {
-  const { url, prefix, id, now, tally } = options
+  const { url, prefix, id, now, tally, signal } = options
   const statusTopic = `${prefix}machines/${id}/status`
   const status = (online: boolean) => JSON.stringify({ ts: Math.floor(now()), online })
   const will = () => ({ topic: statusTopic, payload: Buffer.from(status(false)), qos: 1 as const, retain: true })
 
   let open = 0
+  let lost = false
   let wake: (() => void) | undefined
   let client: MqttClient
   try {
@@ -87,18 +90,21 @@ export async function connectMachine(options: {
     })
   }
 
+  /** Resolves with the next acknowledgement, or after a moment. */
+  function settled() {
+    return new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, 100)
+      wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
   /** Resolves when at most so many messages are unacknowledged, or after that time. */
-  async function drain(atMost: number, timeoutMs?: number) {
-    const until = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs
-    while (open > atMost && performance.now() < until && !client.disconnecting) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, 100)
-        wake = () => {
-          clearTimeout(timer)
-          resolve()
-        }
-      })
-    }
+  async function drain(atMost: number, timeoutMs = Number.POSITIVE_INFINITY) {
+    const until = performance.now() + timeoutMs
+    while (open > atMost && performance.now() < until && !signal.aborted) await settled()
   }
 
   return {
@@ -110,17 +116,22 @@ export async function connectMachine(options: {
     },
     async lose() {
       await drain(0, patienceMs)
+      lost = true
       await client.endAsync(true)
     },
     async comeBack() {
+      lost = false
       const back = new Promise<void>((resolve) => client.once('connect', () => resolve()))
       client.reconnect()
       await Promise.race([back, new Promise((resolve) => setTimeout(resolve, patienceMs))])
     },
     async close() {
-      await drain(0, patienceMs)
+      if (lost) return
+      const soon = performance.now() + patienceMs
+      while (open > 0 && client.connected && performance.now() < soon) await settled()
       if (client.connected) send(statusTopic, status(false), true)
-      await drain(0, 500)
+      const end = performance.now() + 500
+      while (open > 0 && client.connected && performance.now() < end) await settled()
       await client.endAsync(!client.connected || open > 0)
     },
   }
