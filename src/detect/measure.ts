@@ -38,10 +38,11 @@ export function rememberReading(
   run.flowing = applies || plan.counts
   if (window === undefined || plan.window === undefined || !run.flowing) return
   const spec = plan.window
-  const elapsed = flowed && (plan.counts || !track.gap) ? track.elapsed : 0
-  const isLost = plan.counts
-    ? elapsed >= spec.lengthMs || fell(window, track.value)
-    : track.gap || (plan.restarts && !flowed)
+  const passed = flowed && (plan.counts || !track.gap) ? track.elapsed : 0
+  const elapsed = isNoisy(plan) ? Math.min(passed, standsFor(track.value, spec)) : passed
+  const wasReset = plan.counter && fell(window, track.value)
+  const isBroken = plan.counts ? elapsed >= spec.lengthMs : track.gap || (plan.restarts && !flowed)
+  const isLost = wasReset || isBroken
   if (isLost) restart(window)
   extendWindow(window, spec, track.value, isLost ? 0 : elapsed)
   if (besideWindow === undefined || plan.beside === undefined) return
@@ -167,6 +168,18 @@ function cellOf(
     cell += `|${Math.floor(level(value) / band)}`
   }
   return cell
+}
+
+/** A single reading says little of where a fluctuating signal lies against its normal. */
+function isNoisy({ comparison, counter }: RulePlan): boolean {
+  return 'like' in comparison && !counter
+}
+
+const FEWEST_READINGS = 10
+
+/** The most of a window that a reading may fill: a machine that reports seldom needs longer, and is not judged by two readings. */
+function standsFor(value: SignalValue, { lengthMs }: WindowSpec): number {
+  return (lengthMs / FEWEST_READINGS) * (typeof value === 'number' ? 1 : value.n)
 }
 
 /** A counter that fell was reset or exchanged: what it counted before has no bearing on it. */

@@ -61,7 +61,9 @@ export interface RulePlan {
   readonly signalModes: ReadonlySet<string> | undefined
   readonly when: readonly PreparedCondition[]
   readonly window: WindowSpec | undefined
-  /** A counter's increase goes on while nobody looks: its window runs in event time and over gaps. */
+  /** The increase of a counter is looked at: where it falls, it was reset. */
+  readonly counter: boolean
+  /** A counter goes on while nobody looks: the window of its increase alone runs in event time and over gaps. */
   readonly counts: boolean
   /** The window is empty again whenever the rule was not meant in between. */
   readonly restarts: boolean
@@ -150,7 +152,8 @@ function rulePlan(profile: Profile, table: SignalTable, parts: RuleParts): RuleP
     signalModes: signal.modes && new Set(signal.modes),
     when: (rule.when ?? []).map((condition) => prepareCondition(table, condition)),
     window,
-    counts: signal.counter && measure.stat === 'increase',
+    counter: signal.counter && measure.stat === 'increase',
+    counts: signal.counter && measure.stat === 'increase' && per === undefined,
     restarts: measure.restart === true,
     per,
     beside: per ?? (window !== undefined && 'other' in comparison ? comparison.other : undefined),

@@ -533,6 +533,22 @@ describe('measures', () => {
       expected: [['raised', 121, 15.32]],
     },
     {
+      name: 'an increase per increase is counted over the work, not over its pauses',
+      rule: {
+        ...at,
+        measure: { stat: 'increase', windowSeconds: 3600, per: 'other' },
+        warn: { limit: 15 },
+        when: [{ signal: 'load', above: 0 }],
+      },
+      sets: steady(240, (m) => {
+        const works = m % 60 < 10
+        const volume = Math.floor(m / 60) * 10 + Math.min(10, m % 60)
+        return { load: works ? 1 : 0, x: Math.floor(12 * volume), other: volume - (works ? 0.3 : 0) }
+      }),
+      x: { counter: true },
+      expected: [],
+    },
+    {
       name: 'what people measure is compared with the first time',
       rule: { ...at, measure: { baselineDifference: true }, warn: { limit: 1 } },
       sets: [set(start, { x: 0.4 }), set(start + 2000 * hour, { x: 1.2 }), set(start + 4000 * hour, { x: 1.6 })],
@@ -583,6 +599,29 @@ describe('the machine’s own normal', () => {
   test('says nothing of a load it has never seen', () => {
     const detector = machineDetector(machine)
     expect(detector.observe([...work(51), ...work(1, 51, 3, () => 95)])).toEqual([])
+  })
+
+  test('is not left by one or two readings of a machine that seldom reports', () => {
+    const mean = context({
+      signals: {
+        bar: {
+          rules: {
+            rise: {
+              direction: 'high',
+              measure: { stat: 'mean', windowSeconds: 120, baselinePercent: true },
+              warn: { limit: 25 },
+              deadband: 3,
+            },
+          },
+        },
+      },
+    })
+    const sent = (hours: number, from: number, bar: number) =>
+      every(minute, start + from * hour, start + (from + hours) * hour, () => ({ mode: 2, bar }))
+    const detector = machineDetector(mean)
+    detector.observe(sent(51, 0, 100))
+    expect(detector.observe([...sent(2 / 60, 51, 200), ...sent(1, 51 + 2 / 60, 100)])).toEqual([])
+    expect(detector.observe(sent(1, 53, 150)).map(({ kind }) => kind)).toEqual(['raised'])
   })
 
   test('does not take what is wrong for normal', () => {
