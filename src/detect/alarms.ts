@@ -53,7 +53,7 @@ export const alarmSchema = z.object({
 })
 export type Alarm = z.infer<typeof alarmSchema>
 
-export const alarmEventSchema = z.object({
+const alarmEventSchema = z.object({
   kind: z.enum(['raised', 'severity', 'cleared', 'acknowledged', 'suppressed', 'unsuppressed', 'shelved', 'unshelved']),
   at: z.string(),
   severity,

@@ -543,7 +543,7 @@ describe('measures', () => {
       sets: steady(240, (m) => {
         const works = m % 60 < 10
         const volume = Math.floor(m / 60) * 10 + Math.min(10, m % 60)
-        return { load: works ? 1 : 0, x: Math.floor(12 * volume), other: volume - (works ? 0.3 : 0) }
+        return { load: works ? 1 : 0, x: Math.floor(12 * volume), other: Math.floor(volume) }
       }),
       x: { counter: true },
       expected: [],
