@@ -540,9 +540,9 @@ describe('measures', () => {
         warn: { limit: 15 },
         when: [{ signal: 'load', above: 0 }],
       },
-      sets: steady(240, (m) => {
-        const works = m % 60 < 10
-        const volume = Math.floor(m / 60) * 10 + Math.min(10, m % 60)
+      sets: steady(600, (m) => {
+        const works = m % 90 < 10
+        const volume = Math.floor(m / 90) * 10 + Math.min(10, m % 90)
         return { load: works ? 1 : 0, x: Math.floor(12 * volume), other: Math.floor(volume) }
       }),
       x: { counter: true },
