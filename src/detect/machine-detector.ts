@@ -339,8 +339,10 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
    */
   function isConfirmed({ modes, when }: RulePlan, since: number): boolean {
     for (const { index } of when) {
+      if (plan.table.signals[index]?.sent !== 'periodic') continue
       const track = picture.track(index)
-      if (track !== undefined && plan.table.signals[index]?.sent === 'periodic' && track.at < since) return false
+      // one that is not known any more holds only because it may be unknown
+      if (track !== undefined && track.at < since && picture.asOf(index, picture.newest) !== undefined) return false
     }
     if (modes === undefined) return true
     picture.mode(picture.newest)

@@ -223,6 +223,24 @@ describe('oil pressure is judged only above 1400 rpm', () => {
     expect(run([...warm, ...stopped])).toEqual([])
   })
 
+  test('a speed that is no longer sent does not count where it may be unknown', () => {
+    const rule = {
+      direction: 'high',
+      warn: { limit: 85, onDelaySeconds: 60 },
+      deadband: 3,
+      when: [{ signal: 'rpm', above: 500, orUnknown: true }],
+    }
+    const detector = machineDetector(context({ signals: { rpm: {}, oil_c: { rules: { high: rule } } } }))
+    const sets = every(10 * second, start, start + 10 * minute, (at) => ({
+      oil_c: 90,
+      ...(at < start + minute ? { rpm: 900 } : {}),
+    }))
+    expect(detector.observe(sets.slice(0, 3))).toEqual([])
+    expect(
+      detector.observe(every(10 * second, start + hour, start + hour + 10 * minute, () => ({ oil_c: 90 }))),
+    ).toHaveLength(1)
+  })
+
   test('an engine that is switched off ends the alarm, silence does not', () => {
     const detector = machineDetector(pressure)
     detector.observe(every(second, start, start + 2 * minute, () => ({ kpa: 150, rpm: 1800 })))
