@@ -149,7 +149,7 @@ export function boomPump(unit: Unit): Machinery {
         })
         put('tilt_deg', tiltDeg + noise.normal() * 0.02, 2)
         const stir = kind === 'pumping' ? 62 : 30
-        const jam = 1 + 1.25 * damage('CP-12')
+        const jam = 1 + 1.6 * damage('CP-12')
         put('agitator_pressure_bar', Math.min(160, stir * agitatorFactor * jam + noise.normal() * 2), 1)
         put('agitator_reversals_h', Math.round((kind === 'pumping' ? 3 : 1) * (1 + 13 * damage('CP-12') ** 2)))
       },

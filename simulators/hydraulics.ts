@@ -50,6 +50,8 @@ export function hydraulics(unit: Unit, rating: HydraulicRating, damaged: Hydraul
   let oilC = unit.warm ? 54 : 24
   let flowing: HydraulicLoad | undefined
   let fan = 0
+  /** ISO 4406 codes above those of clean oil: what went round the filter stays for hours. */
+  let dirtCodes = 0
   /** Effort of the pumps when vibration was last measured: in bursts, while they worked steadily. */
   let burst = unit.warm ? 1 : undefined
   let ambient = 24
@@ -71,16 +73,20 @@ export function hydraulics(unit: Unit, rating: HydraulicRating, damaged: Hydraul
     return sum
   }
   const coolerHealth = () => 1 - 0.94 * damaged.cooler()
-  const clog = () => 1 + 3.9 * damaged.filter()
+  const clog = () => 1 + 4.6 * damaged.filter()
 
   function step(seconds: number, load: HydraulicLoad | undefined, { ambientC }: Scene) {
     flowing = load
+    const bypass = filterDp() > 3
+    dirtCodes = approach(dirtCodes, bypass ? 3 : 0, seconds, bypass ? 900 : 36_000)
     if (load && load.pressureBar > 80) burst = clamp(load.pressureBar / 180, 0.6, 1.2)
     ambient = ambientC
     fan = load ? clamp((oilC - 50) / 10, 0, 1) : 0
     const conductance = rating.passiveKwK + fan * (coolerKwK - rating.passiveKwK) * coolerHealth()
     const leakKw = load ? (extraLeak() * load.pressureBar) / 600 : 0
-    const lossKw = (load?.lossKw ?? 0) + 0.4 * leakKw // the rest leaves with the drain oil through the case cooler
+    // Above 95 °C the controller takes power back.
+    const derating = clamp(1 - (oilC - 95) / 30, 0.3, 1)
+    const lossKw = derating * ((load?.lossKw ?? 0) + 0.4 * leakKw) // the rest leaves with the drain oil through the case cooler
     oilC = approach(oilC, ambientC + lossKw / conductance, seconds, rating.capacityKjK / conductance)
   }
 
@@ -113,16 +119,16 @@ export function hydraulics(unit: Unit, rating: HydraulicRating, damaged: Hydraul
       everySeconds: 600,
       read(put) {
         const wear = damaged.pumpWear()
-        const bypass = filterDp() > 3 ? 3 : 0
+        const dirt = Math.round(dirtCodes)
         if (burst !== undefined) {
           const work = 0.5 + 0.5 * burst
           put('pump_vib_rms_mm_s', 2.5 * work * vibrationFactor * (1 + 1.2 * wear) + 0.05 * noise.normal(), 2)
           put('pump_vib_kurtosis', 3.1 + 2.6 * wear + 0.05 * noise.normal(), 2)
           put('pump_vib_env_g', (0.3 + 0.6 * work) * vibrationFactor * (1 + 3.4 * wear), 2)
         }
-        put('oil_particles_iso4406_4um', particles[0] + bypass)
-        put('oil_particles_iso4406_6um', particles[1] + bypass)
-        put('oil_particles_iso4406_14um', particles[2] + bypass)
+        put('oil_particles_iso4406_4um', particles[0] + dirt)
+        put('oil_particles_iso4406_6um', particles[1] + dirt)
+        put('oil_particles_iso4406_14um', particles[2] + dirt)
         put('oil_water_saturation_pct', water + 0.5 * noise.normal(), 1)
       },
     },
