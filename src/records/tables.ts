@@ -146,7 +146,8 @@ export interface QuarantineTable {
 export type AlarmState = 'unacknowledged' | 'acknowledged' | 'returned' | 'normal' | 'shelved' | 'suppressed'
 
 export interface AlarmsTable {
-  id: Generated<string>
+  number: GeneratedAlways<number>
+  id: GeneratedAlways<string>
   machine: string
   key: string
   rule: string

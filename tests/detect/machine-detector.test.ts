@@ -801,27 +801,3 @@ describe('no data', () => {
     expect(detector.tick(listeningSince + hour)).toMatchObject([{ kind: 'raised', at: listeningSince + hour }])
   })
 })
-
-test('a set of six signals costs a few microseconds', () => {
-  const names = ['a', 'b', 'c', 'd', 'e', 'f']
-  const rule = (limit: number) => ({
-    direction: 'high',
-    warn: { limit },
-    critical: { limit: limit + 5 },
-    deadband: 1,
-    modes: ['working'],
-  })
-  const signals = Object.fromEntries(
-    names.map((name) => [
-      name,
-      { rules: Object.fromEntries(Array.from({ length: 10 }, (_, i) => [`r${i}`, rule(100 + i)])) },
-    ]),
-  )
-  const detector = machineDetector(context({ signals }))
-  const sets = every(second, start, start + 40_000 * second, () => ({ mode: 2, a: 1, b: 2, c: 3, d: 4, e: 5, f: 6 }))
-  detector.observe(sets.slice(0, 20_000))
-  const before = process.cpuUsage()
-  detector.observe(sets.slice(20_000))
-  const { user, system } = process.cpuUsage(before)
-  expect((user + system) / 20_000).toBeLessThan(30)
-})

@@ -1,8 +1,7 @@
 -- Alarms with the states of ISA-18.2, and what happened to them.
-create sequence alarm_number;
-
 create table alarms (
-  id text primary key default 'A-' || lpad(nextval('alarm_number')::text, 6, '0'),
+  number bigint generated always as identity,
+  id text generated always as ('A-' || lpad(number::text, greatest(6, length(number::text)), '0')) stored primary key,
   machine text not null references machines (id),
   -- one alarm per machine and key: `<signal>.<high|low>`, `fault.<sa>.<spn>.<fmi>`, `no_data`
   key text not null,
