@@ -65,11 +65,13 @@ function problemOf(error: FastifyError | ApiProblem, request: FastifyRequest): P
   if (hasZodFastifySchemaValidationErrors(error)) {
     const errors = error.validation.map(({ instancePath, message }) => ({
       detail: message ?? 'not valid',
-      pointer: `#${instancePath}`,
+      pointer: instancePath === '/' ? '#' : `#${instancePath}`, // the whole, not a member of no name
     }))
     return { ...aboutStatus(400), detail: `the ${error.validationContext ?? 'request'} does not fit`, instance, errors }
   }
   if (isResponseSerializationError(error)) return { ...aboutStatus(500), instance }
+  if ('code' in error && error.code === 'FST_ERR_MAX_PARAM_LENGTH')
+    return { ...aboutStatus(404), detail: 'nothing has an id that is so long', instance }
   const status = error instanceof ApiProblem ? error.status : (statusOfError[error.name] ?? error.statusCode ?? 500)
   if (status >= 500) return { ...aboutStatus(status), instance }
   return { ...aboutStatus(status), detail: error.message, instance }

@@ -28,7 +28,8 @@ const itemSchema = z.object({
 /** What could not be used, as it came: to look at, to put in again after a fix, or to give up. */
 export function quarantineRoutes({ db, inject, now }: QuarantineParts): FastifyPluginAsyncZod {
   return async (app) => {
-    const body = z.strictObject({ user: optionalUser, reason }).prefault({})
+    // a POST without a body is enough
+    const body = z.preprocess((given) => given ?? {}, z.strictObject({ user: optionalUser, reason }))
 
     app.get(
       '/quarantine',

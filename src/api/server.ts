@@ -1,15 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import {
-  type FastifyPluginAsyncZod,
-  jsonSchemaTransform,
-  serializerCompiler,
-  validatorCompiler,
-} from '@fastify/type-provider-zod'
+import { type FastifyPluginAsyncZod, serializerCompiler, validatorCompiler } from '@fastify/type-provider-zod'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Log } from '../log.ts'
-import { completeDescription } from './description.ts'
+import { completeDescription, describeShapes } from './description.ts'
 import { ApiProblem, answerProblem } from './problem.ts'
 
 export type Role = 'admin' | 'anonymous'
@@ -44,6 +39,7 @@ export async function buildServer(
     frameworkErrors: answerProblem,
     logController: new LogController({ disableRequestLogging: true }),
   })
+  app.removeContentTypeParser('text/plain') // bodies are JSON
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(answerProblem)
@@ -68,8 +64,8 @@ export async function buildServer(
       },
       components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
     },
-    transform: jsonSchemaTransform,
-    transformObject: (document) => completeDescription(document, token !== undefined),
+    transform: describeShapes,
+    transformObject: (document) => completeDescription(document, { needsToken: token !== undefined }),
   })
   await app.register(swaggerUi, { routePrefix: '/docs' })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
