@@ -27,7 +27,7 @@ export interface HydraulicDamage {
 }
 
 /** Kinematic viscosity of ISO VG 46 oil, mm²/s. */
-export function viscosity(oilC: number): number {
+function viscosity(oilC: number): number {
   return clamp(46 * Math.exp(-0.035 * (oilC - 40)), 6, 400)
 }
 

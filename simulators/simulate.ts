@@ -87,9 +87,16 @@ function isOneOf<T extends string>(values: readonly T[], text: string): text is 
   return (values as readonly string[]).includes(text)
 }
 
-/** `--messy` stands alone or with `=PARTS`: parseArgs knows only one of both. */
-function withMessyValue(argv: readonly string[]): string[] {
-  return argv.map((argument) => (argument === '--messy' ? '--messy=' : argument))
+/** parseArgs knows no option whose value may be left out, as `--messy`, nor `--onset-hours -19` without `=`. */
+function joined(argv: readonly string[]): string[] {
+  const result: string[] = []
+  for (const argument of argv) {
+    const last = result.at(-1) ?? ''
+    const negative = /^-\d/.test(argument) && /^--[a-z-]+$/.test(last)
+    if (negative) result[result.length - 1] = `${last}=${argument}`
+    if (!negative) result.push(argument === '--messy' ? '--messy=' : argument)
+  }
+  return result
 }
 
 function settings(argv: readonly string[], env: NodeJS.ProcessEnv, wallMs: number) {
@@ -98,8 +105,7 @@ function settings(argv: readonly string[], env: NodeJS.ProcessEnv, wallMs: numbe
   function parse() {
     try {
       return parseArgs({
-        args: withMessyValue(argv),
-        allowNegative: true,
+        args: joined(argv),
         options: {
           ...{
             type: text,
