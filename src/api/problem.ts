@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from '@fastify/type-provider-zod'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
@@ -59,6 +60,21 @@ export function answerProblem(error: FastifyError | ApiProblem, request: Fastify
     request.log.error({ err: error, method: request.method, url: request.url }, 'request failed')
   void reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem))
 }
+
+/** Answers what is no HTTP request, before there is a request to answer. */
+export function answerNoRequest({ code }: NodeJS.ErrnoException, socket: Socket): void {
+  if (code === 'ECONNRESET' || socket.destroyed) return
+  const status = statusOfParser[code ?? ''] ?? 400
+  const { title, ...rest } = aboutStatus(status)
+  const body = JSON.stringify({ ...rest, title, detail: 'this is no HTTP request that can be read' })
+  if (socket.writable) {
+    const headers = `content-type: application/problem+json\r\ncontent-length: ${body.length}\r\nconnection: close`
+    socket.write(`HTTP/1.1 ${status} ${title}\r\n${headers}\r\n\r\n${body}`)
+  }
+  socket.destroySoon()
+}
+
+const statusOfParser: Readonly<Record<string, number>> = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }
 
 function problemOf(error: FastifyError | ApiProblem, request: FastifyRequest): Problem {
   const instance = request.url

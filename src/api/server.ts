@@ -5,7 +5,7 @@ import { type FastifyPluginAsyncZod, serializerCompiler, validatorCompiler } fro
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Log } from '../log.ts'
 import { completeDescription, describeShapes } from './description.ts'
-import { ApiProblem, answerProblem } from './problem.ts'
+import { ApiProblem, answerNoRequest, answerProblem } from './problem.ts'
 
 export type Role = 'admin' | 'anonymous'
 
@@ -37,6 +37,7 @@ export async function buildServer(
     bodyLimit: 1024 * 1024,
     forceCloseConnections: true,
     frameworkErrors: answerProblem,
+    clientErrorHandler: answerNoRequest,
     logController: new LogController({ disableRequestLogging: true }),
   })
   app.removeContentTypeParser('text/plain') // bodies are JSON

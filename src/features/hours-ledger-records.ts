@@ -173,7 +173,7 @@ export async function confirmCounter(db: Kysely<Database>, decision: CounterDeci
     const after = JSON.stringify({ event, signal, resolution, value })
     await trx
       .insertInto('audit')
-      .values({ at: new Date(now), by, action: 'confirm counter', subject: machine, after, reason: note })
+      .values({ at: new Date(now), by, action: 'counter.confirm', subject: machine, after, reason: note })
       .execute()
   })
 }
@@ -205,7 +205,7 @@ export async function enterMeterReading(db: Kysely<Database>, reading: MeterRead
     const after = JSON.stringify({ hours, at: new Date(at) })
     await trx
       .insertInto('audit')
-      .values({ at: new Date(now), by, action: 'enter meter reading', subject: machine, after, reason: note })
+      .values({ at: new Date(now), by, action: 'meter.enter', subject: machine, after, reason: note })
       .execute()
   })
 }

@@ -1,7 +1,10 @@
+import { type AddressInfo, connect } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { expect, test } from 'vitest'
 import { counts, now, runningApi } from './running-api.ts'
 
 const { app, get, post } = await runningApi()
+await app.listen({ host: '127.0.0.1', port: 0 }) // for what `inject` cannot send
 const guarded = await runningApi({ config: { OUTRIGGER_API_TOKEN: 'a-secret' } })
 const troubled = await runningApi({
   parts: async () => [
@@ -95,6 +98,20 @@ for (const { name, request, status, detail } of [
   })
 }
 
+for (const { name, bytes, status } of [
+  { name: 'no HTTP', bytes: 'hello\r\n\r\n', status: 400 },
+  { name: 'more headers than anybody reads', bytes: `GET / HTTP/1.1\r\nx: ${'x'.repeat(40_000)}\r\n\r\n`, status: 431 },
+]) {
+  test(`problem details: ${name}`, async () => {
+    const { port } = app.server.address() as AddressInfo
+    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    socket.end(bytes)
+    const answer = await text(socket)
+    expect(answer).toMatch(new RegExp(`^HTTP/1.1 ${status} .*\r\ncontent-type: application/problem\\+json\r\n`))
+    expect(JSON.parse(answer.split('\r\n\r\n')[1] ?? '')).toMatchObject({ type: 'about:blank', status })
+  })
+}
+
 test('a wrong method is told the right ones', async () => {
   const answer = await app.inject({ method: 'PUT', url: '/api/v1/machines?x=1' })
   expect(answer.headers.allow).toBe('GET, HEAD, POST')
@@ -114,7 +131,7 @@ test('what does not fit is named, all of it', async () => {
 
 const cursor = (key: unknown) => Buffer.from(JSON.stringify(key)).toString('base64url')
 for (const path of ['machines', 'alarms', 'jobs', 'tickets', 'inspections', 'quarantine', 'bindings', 'audit']) {
-  for (const [name, text] of [
+  for (const [name, given] of [
     ['is no base64', '%%%'],
     ['is of another list', cursor({ a: 1 })],
     ['has text that no key has', cursor('a\0b c')],
@@ -122,8 +139,8 @@ for (const path of ['machines', 'alarms', 'jobs', 'tickets', 'inspections', 'qua
     ['is a fraction', cursor(1.5)],
   ] as const) {
     test(`${path}: a cursor that ${name} is refused`, async () => {
-      const { status, body } = await get(`/${path}?cursor=${encodeURIComponent(text)}`)
-      expect([status, body.detail]).toEqual([400, `'${text}' is no cursor of this list`])
+      const { status, body } = await get(`/${path}?cursor=${encodeURIComponent(given)}`)
+      expect([status, body.detail]).toEqual([400, `'${given}' is no cursor of this list`])
     })
   }
 }
