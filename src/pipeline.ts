@@ -107,6 +107,8 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   let tickedAt = 0
   let silentAt = 0
   let lateWaits = false
+  let waitingAreRead = false // what waits for its time in workspaces that are not in memory
+  const unsettled = new Set<string>() // machines that were changed, which has not been recorded yet
 
   const stateOf = (machine: string) => registry.machine(machine)?.state ?? 'unassigned'
 
@@ -126,7 +128,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       if (judged.append.length + judged.replacing.length > 0) await store.append(judged.append, judged.replacing)
     } catch (error) {
       judged.rollback()
-      workspaces.forget(touched)
+      forget(touched)
       throw error
     }
     judged.commit()
@@ -135,6 +137,11 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     await writeCheckpoint(spoolFolder, position)
     parts.release(position)
     parts.changed([...touched])
+  }
+
+  function forget(machines: Iterable<string>): void {
+    workspaces.forget(machines)
+    waitingAreRead = false
   }
 
   async function record(
@@ -254,7 +261,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         await recordFindings(trx, findings)
       })
     } catch (error) {
-      workspaces.forget(touched.keys())
+      forget(touched.keys())
       throw error
     }
     parts.changed([...touched.keys()])
@@ -305,6 +312,11 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
 
   /** What follows from time alone. */
   async function tick(now: number): Promise<void> {
+    if (!waitingAreRead) {
+      await loadUnknown(await workspaces.waiting())
+      waitingAreRead = true
+      lateWaits = true
+    }
     if (now - silentAt >= SILENT_MS) {
       silentAt = now
       await loadSilent(now)
@@ -326,11 +338,16 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       .select('machine')
       .where('last_seen_at', '<', new Date(now - settings.noDataAfterMs))
       .execute()
-    await workspaces.load(known(silent.map(({ machine }) => machine).filter((id) => !workspaces.has(id))))
+    await loadUnknown(silent.map(({ machine }) => machine))
+  }
+
+  async function loadUnknown(machines: readonly string[]): Promise<void> {
+    await workspaces.load(known(machines.filter((id) => !workspaces.has(id))))
   }
 
   async function takeOverChanges(): Promise<void> {
-    const changed = known(await registry.refresh(Date.now()))
+    for (const id of await registry.refresh(Date.now())) unsettled.add(id)
+    const changed = known(unsettled)
     if (changed.length > 0) {
       const transitions = changed.flatMap((machine) => workspaces.replace(machine))
       const touched = await workspaces.load(changed.filter(({ id }) => workspaces.has(id)))
@@ -339,6 +356,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         findings.transitions.push(...transitions)
       })
     }
+    unsettled.clear()
     await applyCorrections()
   }
 

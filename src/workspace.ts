@@ -1,4 +1,4 @@
-import type { Kysely, Transaction } from 'kysely'
+import { type Kysely, sql, type Transaction } from 'kysely'
 import { addLate, type LateRange } from './detect/late-ranges.ts'
 import {
   type DetectorContext,
@@ -37,6 +37,10 @@ export function detectorContext(machine: RegisteredMachine, settings: WorkspaceS
   return { machine: machine.id, profile: machine.profile, rules: machine.rules, ...settings }
 }
 
+/** What of a `WorkspaceState` goes on with time alone. */
+const WAITS =
+  '$ ? (exists(@.late[*]) || exists(@.detector.pending[*]) || exists(@.detector.rules.*.levels.*) || exists(@.detector.faults.codes.*))'
+
 /** Workspaces of the machines that were heard; those not in memory are read from the records. */
 export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings) {
   const known = new Map<string, Workspace>()
@@ -66,6 +70,16 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
         for (const machine of missing) known.set(machine.id, build(machine, states.get(machine.id)))
       }
       return new Map(machines.map(({ id }) => [id, known.get(id) as Workspace]))
+    },
+
+    /** Ids of machines to which something may happen without any message: a delay or a backlog was under way. */
+    async waiting(): Promise<string[]> {
+      const rows = await db
+        .selectFrom('stage_state')
+        .select('machine')
+        .where(sql<boolean>`jsonb_path_exists(state, ${WAITS}::jsonpath)`)
+        .execute()
+      return rows.map(({ machine }) => machine)
     },
 
     /** Goes on with what is registered of a machine now. Alarms whose rule is gone are cleared by what is returned. */

@@ -438,7 +438,12 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
     }
     const alarm = { active: new Set(left), shown: left.find(({ id }) => id === shown) ?? first, facts, worst, since }
     alarms.set(group, alarm)
-    showWorst(group, alarm, { at, value: runs.get(alarm.shown.rule)?.value ?? null }, received)
+    const value = runs.get(alarm.shown.rule)?.value ?? null
+    showWorst(group, alarm, { at, value }, received)
+    const isSame = alarm.facts.failureMode === facts.failureMode && alarm.facts.component === facts.component
+    const isTold = alarm.facts.severity !== facts.severity
+    // another type may take the same limit for another failure
+    if (!isSame && !isTold) tell(key, 'severity', alarm.facts, { at, since, value }, received)
   }
 
   function isActive({ rule, place }: LevelPlan): boolean {
