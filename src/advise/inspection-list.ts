@@ -49,7 +49,7 @@ export interface InspectionQuery {
 }
 
 /** Not a place in the list of inspections. */
-export class InspectionCursorInvalid extends Error {
+class InspectionCursorInvalid extends Error {
   override readonly name = 'InspectionCursorInvalid'
   constructor(cursor: string) {
     super(`'${cursor}' is no place in the list of inspections`)
