@@ -11,7 +11,7 @@ import { type DecodedBatch, decodeBatch, type Notice } from './batch.ts'
 import type { Catalogue } from './catalogue/catalogue.ts'
 import { applyEpisodes, applyTransitions, followMachineState } from './detect/alarm-log.ts'
 import { judgeAgain, lateLead, lateSignals } from './detect/late.ts'
-import { lateSpans, settledLate } from './detect/late-ranges.ts'
+import { addLate, type LateReading, type LateSpan, nextSpan } from './detect/late-ranges.ts'
 import type { Episode, Transition } from './detect/transition.ts'
 import type { LedgerEvent } from './features/hours-ledger.ts'
 import {
@@ -28,14 +28,7 @@ import type { ReadingSet } from './reading.ts'
 import type { Database } from './records/tables.ts'
 import type { TelemetryStore } from './store/telemetry-store.ts'
 import type { PipelineCounts } from './threads.ts'
-import {
-  detectorContext,
-  noteLate,
-  openWorkspaces,
-  saveWorkspaces,
-  type Workspace,
-  type WorkspaceSettings,
-} from './workspace.ts'
+import { detectorContext, openWorkspaces, saveWorkspaces, type Workspace, type WorkspaceSettings } from './workspace.ts'
 
 export interface PipelineParts {
   readonly db: Kysely<Database>
@@ -79,6 +72,14 @@ const GATHER_BELOW = 500
 const TICK_MS = 5_000
 const SILENT_MS = 60_000
 const LONGEST_PAUSE_MS = 10_000
+/** The past may take so long before the present has its turn again. */
+const LATE_TURN_MS = 300
+
+/** What other threads ask for, done between two batches. */
+interface Errand {
+  readonly run: () => Promise<void>
+  readonly reject: (error: Error) => void
+}
 
 /** What a batch leads to, to be recorded in one transaction. */
 interface Findings {
@@ -103,10 +104,11 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   let trouble: string | undefined
   let stopping = false
   let wake = () => {}
-  const errands: (() => Promise<void>)[] = []
+  const errands: Errand[] = []
   let tickedAt = 0
   let silentAt = 0
   let lateWaits = false
+  let lateLast = '' // machine whose past was judged last: the others come first, so that a long backlog holds up none
   let waitingAreRead = false // what waits for its time in workspaces that are not in memory
   const unsettled = new Set<string>() // machines that were changed, which has not been recorded yet
 
@@ -116,32 +118,32 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   async function workOff(messages: readonly SpooledMessage[]): Promise<void> {
     const batch = decodeBatch(messages, parts)
     const judged = await newness.judge(batch.sets.map(({ set }) => set))
-    const touched = new Set<string>()
     try {
       const end = (messages.at(-1) as SpooledMessage).next
       if (end > recorded) {
+        const touched = new Set<string>()
         for (const { set, position } of batch.sets) if (position >= recorded) touched.add(set.machine)
         for (const { machine, position } of batch.notices) if (position >= recorded) touched.add(machine)
         await record(batch, judged, touched, end)
         recorded = end
+        parts.changed([...touched])
       }
       if (judged.append.length + judged.replacing.length > 0) await store.append(judged.append, judged.replacing)
     } catch (error) {
       judged.rollback()
-      forget(touched)
       throw error
     }
     judged.commit()
     settle(batch, judged)
-    const { position } = reader
-    await writeCheckpoint(spoolFolder, position)
-    parts.release(position)
-    parts.changed([...touched])
+    await moveOn(reader.position)
   }
 
-  function forget(machines: Iterable<string>): void {
-    workspaces.forget(machines)
-    waitingAreRead = false
+  /** The spool may forget what is recorded and stored. An older checkpoint is no loss: what is read again is recognised. */
+  async function moveOn(position: number): Promise<void> {
+    await writeCheckpoint(spoolFolder, position).catch((error: unknown) =>
+      log.warn({ err: error, folder: spoolFolder }, 'the checkpoint of the spool cannot be written'),
+    )
+    parts.release(position)
   }
 
   async function record(
@@ -151,7 +153,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     end: number,
   ): Promise<void> {
     const from = recorded
-    await db.transaction().execute(async (trx) => {
+    await transaction(machines, async (trx) => {
       await registry.addUnassigned(trx, machines)
       const findings = detect(batch, judged, from, await workspaces.load(known(machines)))
       await keepInQuarantine(
@@ -165,6 +167,20 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         .onConflict((conflict) => conflict.column('only_row').doUpdateSet({ position: end }))
         .execute()
     })
+  }
+
+  /** Where it fails, what it changed of these machines in memory is forgotten, and read again from the records. */
+  async function transaction(
+    machines: Iterable<string>,
+    work: (trx: Transaction<Database>) => Promise<void>,
+  ): Promise<void> {
+    try {
+      await db.transaction().execute(work)
+    } catch (error) {
+      workspaces.forget(machines)
+      waitingAreRead = false
+      throw error
+    }
   }
 
   function known(machines: Iterable<string>): RegisteredMachine[] {
@@ -195,7 +211,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       const inOrder = inOrderOfTime(received.get(id) ?? [])
       detectMachine(workspace, inOrder, findings)
       const receivedAt = lastReceipt(sets, lastReceipt(inOrder, 0))
-      findings.transitions.push(...workspace.detector.heard(receivedAt))
+      addAll(findings.transitions, workspace.detector.heard(receivedAt))
       const events = workspace.ledger.observe(sets.filter(({ values }) => values.size > 0))
       noteLedger(findings, workspace, events)
       const online = inOrder.findLast((item) => 'kind' in item && item.kind === 'status')
@@ -213,25 +229,28 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   /** Gives a machine's messages to its detector in order of time; what is behind its newest is kept for later. */
   function detectMachine(workspace: Workspace, inOrder: readonly (ReadingSet | Notice)[], findings: Findings): void {
     const { detector } = workspace
+    const { transitions, episodes } = findings
+    const late: LateReading[] = []
     let run: ReadingSet[] = []
     const flush = () => {
-      if (run.length > 0) findings.transitions.push(...detector.observe(run))
+      if (run.length > 0) addAll(transitions, detector.observe(run))
       run = []
     }
     for (const item of inOrder) {
       const { measuredAt, receivedAt } = item
       if ('values' in item) {
         if (!detector.isLate(item)) run.push(item)
-        else noteLate(workspace, measuredAt, receivedAt)
+        else late.push(item)
         continue
       }
       flush()
-      if (item.kind === 'status') findings.transitions.push(...detector.status(measuredAt, receivedAt, item.online))
+      if (item.kind === 'status') addAll(transitions, detector.status(measuredAt, receivedAt, item.online))
       else if (measuredAt >= (detector.newestFaultsAt ?? Number.NEGATIVE_INFINITY))
-        findings.transitions.push(...detector.faults(measuredAt, receivedAt, item.codes))
-      else findings.episodes.push(...detector.faultsAgain(measuredAt, receivedAt, item.codes))
+        addAll(transitions, detector.faults(measuredAt, receivedAt, item.codes))
+      else addAll(episodes, detector.faultsAgain(measuredAt, receivedAt, item.codes))
     }
     flush()
+    workspace.late = addLate(workspace.late, late)
     if (workspace.late.length > 0) lateWaits = true
   }
 
@@ -254,16 +273,11 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     touched: Map<string, Workspace>,
     work: (findings: Findings, trx: Transaction<Database>) => Promise<void>,
   ): Promise<void> {
-    try {
-      await db.transaction().execute(async (trx) => {
-        const findings = emptyFindings(touched)
-        await work(findings, trx)
-        await recordFindings(trx, findings)
-      })
-    } catch (error) {
-      forget(touched.keys())
-      throw error
-    }
+    await transaction(touched.keys(), async (trx) => {
+      const findings = emptyFindings(touched)
+      await work(findings, trx)
+      await recordFindings(trx, findings)
+    })
     parts.changed([...touched.keys()])
   }
 
@@ -280,34 +294,47 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     conflicts += judged.conflicts
   }
 
-  /** Judges again those times of the past to which readings came late and nothing more comes. */
-  async function judgeLate(): Promise<void> {
-    lateWaits = false
-    for (const workspace of [...workspaces.all()]) {
-      if (workspace.late.length === 0) continue
-      const { settled, growing } = settledLate(workspace.late, Date.now())
-      if (growing.length > 0) lateWaits = true
-      if (settled.length === 0) continue
-      const { machine, detector } = workspace
-      const context = { ...detectorContext(machine, settings), state: detector.state() }
+  /**
+   * Judges again those times of the past to which readings came late and nothing more comes; for a while, since what
+   * machines send now has to go on.
+   *
+   * @returns whether there is more to do at once
+   */
+  async function judgeLate(): Promise<boolean> {
+    const until = performance.now() + LATE_TURN_MS
+    const late = [...workspaces.all()].filter((workspace) => workspace.late.length > 0)
+    const first = late.findIndex(({ machine }) => machine.id === lateLast)
+    let waits = false
+    for (const workspace of [...late.slice(first + 1), ...late.slice(0, first + 1)]) {
       const episodes: Episode[] = []
-      for (const range of settled) {
-        for (const { from, to } of lateSpans(range)) {
-          const lead = lateLead(context)
-          const readings = await store.history({
-            machine: machine.id,
-            signals: lateSignals(context),
-            from: from - lead,
-            to: to + lead + 1,
-          })
-          episodes.push(...judgeAgain(context, readings, { from, to, receivedAt: range.lastReceivedAt }))
-        }
+      let ranges = workspace.late
+      for (let next = nextSpan(ranges, Date.now()); next; next = nextSpan(ranges, Date.now())) {
+        if (stopping || performance.now() > until) break
+        addAll(episodes, await judgeSpan(workspace, next))
+        ranges = next.others
       }
-      await recordAside(new Map([[machine.id, workspace]]), async (findings) => {
-        workspace.late = growing
-        findings.episodes.push(...episodes)
+      if (ranges.length > 0) waits = true
+      if (ranges === workspace.late) continue
+      lateLast = workspace.machine.id
+      await recordAside(new Map([[workspace.machine.id, workspace]]), async (findings) => {
+        workspace.late = ranges
+        addAll(findings.episodes, episodes)
       })
     }
+    lateWaits = waits
+    return performance.now() > until
+  }
+
+  async function judgeSpan({ machine, detector }: Workspace, { from, to, receivedAt }: LateSpan): Promise<Episode[]> {
+    const context = { ...detectorContext(machine, settings), state: detector.state() }
+    const lead = lateLead(context)
+    const readings = await store.history({
+      machine: machine.id,
+      signals: lateSignals(context),
+      from: from - lead,
+      to: to + lead + 1,
+    })
+    return judgeAgain(context, readings, { from, to, receivedAt })
   }
 
   /** What follows from time alone. */
@@ -328,7 +355,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     }
     if (transitions.size === 0) return
     const touched = await workspaces.load(known(transitions.keys()))
-    await recordAside(touched, async (findings) => void findings.transitions.push(...[...transitions.values()].flat()))
+    await recordAside(touched, async (findings) => void addAll(findings.transitions, [...transitions.values()].flat()))
   }
 
   /** Machines that have said nothing since before this process began are not in memory, but their silence counts. */
@@ -353,7 +380,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       const touched = await workspaces.load(changed.filter(({ id }) => workspaces.has(id)))
       await recordAside(touched, async (findings, trx) => {
         for (const { id, state } of changed) await followMachineState(trx, id, { state, now: Date.now() })
-        findings.transitions.push(...transitions)
+        addAll(findings.transitions, transitions)
       })
     }
     unsettled.clear()
@@ -397,7 +424,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   async function step(): Promise<boolean> {
     const errand = errands.shift()
     if (errand) {
-      await errand()
+      await errand.run()
       return true
     }
     const now = Date.now()
@@ -408,8 +435,8 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     }
     const waiting = reader.position < committed
     if (waiting) await next()
-    if (lateWaits) await judgeLate()
-    return waiting
+    const moreLate = lateWaits && (await judgeLate())
+    return waiting || moreLate
   }
 
   /** One batch; where it fails it is read and judged again, until it goes through. */
@@ -417,6 +444,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     const messages = reader.read(committed, MESSAGES_AT_ONCE, BYTES_AT_ONCE)
     for (let failures = 0; messages.length > 0; ) {
       try {
+        if (failures > 0) await lookAgain()
         await workOff(messages)
         trouble = undefined
         break
@@ -424,11 +452,17 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         failures++
         trouble = error instanceof Error ? error.message : String(error)
         log.warn({ err: error, failures }, 'a batch could not be recorded and stored, trying again')
+        await pause(Math.min(100 * 2 ** failures, LONGEST_PAUSE_MS))
         if (stopping) return
-        await delay(Math.min(100 * 2 ** failures, LONGEST_PAUSE_MS))
       }
     }
     if (messages.length < GATHER_BELOW) await rest(GATHER_MS, true)
+  }
+
+  /** What was not confirmed may have been recorded and stored all the same, before the connection broke. */
+  async function lookAgain(): Promise<void> {
+    recorded = await recordedProgress(db)
+    newness.raise(await store.highWaterMarks())
   }
 
   /** Waits for something to do; `gathering` is not ended by messages. */
@@ -440,6 +474,15 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     }
     await delay(ms, undefined, { signal: ended.signal }).catch(() => {})
     wake = () => {}
+  }
+
+  /** Waits, and does meanwhile what is asked. */
+  async function pause(ms: number): Promise<void> {
+    const until = performance.now() + ms
+    for (let left = ms; left > 0 && !stopping; left = until - performance.now()) {
+      await errands.shift()?.run()
+      await rest(left, true)
+    }
   }
 
   async function run(): Promise<void> {
@@ -459,7 +502,8 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   /** Does something while no batch is under way. */
   const between = <T>(work: () => Promise<T>): Promise<T> =>
     new Promise((resolve, reject) => {
-      errands.push(() => work().then(resolve, reject))
+      if (stopping) return reject(new Error('the service stops'))
+      errands.push({ run: () => work().then(resolve, reject), reject })
       wake()
     })
 
@@ -493,6 +537,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       stopping = true
       wake()
       await running
+      for (const { reject } of errands.splice(0)) reject(new Error('the service stops'))
       reader.close()
     },
   }
@@ -528,6 +573,11 @@ function lastReceipt(items: readonly { readonly receivedAt: number }[], atLeast:
 
 function emptyFindings(touched: Map<string, Workspace>): Findings {
   return { touched, transitions: [], episodes: [], ledgers: [], statuses: [] }
+}
+
+/** `push` with so many arguments as a batch may have would overflow the stack. */
+function addAll<T>(list: T[], more: Iterable<T>): void {
+  for (const item of more) list.push(item)
 }
 
 function push<T>(lists: Map<string, T[]>, key: string, item: T): void {

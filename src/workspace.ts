@@ -1,5 +1,5 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
-import { addLate, type LateRange } from './detect/late-ranges.ts'
+import type { LateRange } from './detect/late-ranges.ts'
 import {
   type DetectorContext,
   type DetectorState,
@@ -65,7 +65,12 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
       const missing = machines.filter(({ id }) => !known.has(id))
       if (missing.length > 0) {
         const ids = missing.map(({ id }) => id)
-        const rows = await db.selectFrom('stage_state').selectAll().where('machine', 'in', ids).execute()
+        // one parameter, however many they are: a statement has at most 65,535
+        const rows = await db
+          .selectFrom('stage_state')
+          .selectAll()
+          .where(sql<boolean>`machine = any(${ids}::text[])`)
+          .execute()
         const states = new Map(rows.map(({ machine, state }) => [machine, state as unknown as WorkspaceState]))
         for (const machine of missing) known.set(machine.id, build(machine, states.get(machine.id)))
       }
@@ -97,11 +102,6 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
       for (const id of ids) known.delete(id)
     },
   }
-}
-
-/** Notes late readings, to be judged when they have come to rest. */
-export function noteLate(workspace: Workspace, measuredAt: number, receivedAt: number): void {
-  workspace.late = addLate(workspace.late, measuredAt, receivedAt)
 }
 
 const ROWS_AT_ONCE = 200

@@ -8,6 +8,22 @@ export interface LateRange {
   readonly lastReceivedAt: number
 }
 
+export interface LateReading {
+  readonly measuredAt: number
+  readonly receivedAt: number
+}
+
+/** A piece of a range that is to be judged now. */
+export interface LateSpan {
+  /** Epoch ms, event time, both inclusive. */
+  readonly from: number
+  readonly to: number
+  /** When the last reading of its range was received. */
+  readonly receivedAt: number
+  /** What remains to be judged after it. */
+  readonly others: readonly LateRange[]
+}
+
 /** A backlog has come to rest when nothing was added for so long, */
 const RESTED_MS = 2_000
 /** and is judged after so long although more is coming. */
@@ -16,45 +32,55 @@ const OLD_MS = 10_000
 const NEAR_MS = 15 * 60_000
 /** More than a day's quarter at a time would have to be held in memory. */
 const LONGEST_SPAN_MS = 6 * 3_600_000
+/** Readings of years, each far from the next, must not make the state of their machine grow without end. */
+const MOST_RANGES = 500
 
-/** Adds one late reading set; ranges stay apart and in order. */
-export function addLate(ranges: readonly LateRange[], measuredAt: number, receivedAt: number): LateRange[] {
-  let merged: LateRange = {
-    from: measuredAt,
-    to: measuredAt,
-    firstReceivedAt: receivedAt,
-    lastReceivedAt: receivedAt,
-  }
-  const apart: LateRange[] = []
+/** Adds late readings; ranges stay apart and in order. */
+export function addLate(ranges: readonly LateRange[], late: readonly LateReading[]): readonly LateRange[] {
+  if (late.length === 0) return ranges
+  const added = late.map(
+    ({ measuredAt, receivedAt }): LateRange => ({
+      from: measuredAt,
+      to: measuredAt,
+      firstReceivedAt: receivedAt,
+      lastReceivedAt: receivedAt,
+    }),
+  )
+  let joined = [...ranges, ...added].sort((a, b) => a.from - b.from)
+  let nearMs = NEAR_MS
+  do {
+    joined = joinNear(joined, nearMs)
+    nearMs *= 2
+  } while (joined.length > MOST_RANGES)
+  return joined
+}
+
+function joinNear(ranges: readonly LateRange[], nearMs: number): LateRange[] {
+  const joined: LateRange[] = []
   for (const range of ranges) {
-    if (range.to + NEAR_MS < measuredAt || range.from - NEAR_MS > measuredAt) {
-      apart.push(range)
+    const before = joined.at(-1)
+    if (!before || range.from - before.to > nearMs) {
+      joined.push(range)
       continue
     }
-    merged = {
-      from: Math.min(merged.from, range.from),
-      to: Math.max(merged.to, range.to),
-      firstReceivedAt: Math.min(merged.firstReceivedAt, range.firstReceivedAt),
-      lastReceivedAt: Math.max(merged.lastReceivedAt, range.lastReceivedAt),
+    joined[joined.length - 1] = {
+      from: before.from,
+      to: Math.max(before.to, range.to),
+      firstReceivedAt: Math.min(before.firstReceivedAt, range.firstReceivedAt),
+      lastReceivedAt: Math.max(before.lastReceivedAt, range.lastReceivedAt),
     }
   }
-  return [...apart, merged].sort((a, b) => a.from - b.from)
+  return joined
 }
 
-/** Splits the ranges into those to judge now and those that are still growing. @param now epoch ms, wall clock */
-export function settledLate(ranges: readonly LateRange[], now: number): { settled: LateRange[]; growing: LateRange[] } {
-  const isSettled = ({ firstReceivedAt, lastReceivedAt }: LateRange) =>
-    now - lastReceivedAt >= RESTED_MS || now - firstReceivedAt >= OLD_MS
-  return {
-    settled: ranges.filter(isSettled),
-    growing: ranges.filter((range) => !isSettled(range)),
-  }
-}
-
-/** Cuts a range into pieces that can be judged one after the other, oldest first. */
-export function lateSpans({ from, to }: LateRange): { from: number; to: number }[] {
-  const spans = []
-  for (let start = from; start <= to; start += LONGEST_SPAN_MS)
-    spans.push({ from: start, to: Math.min(to, start + LONGEST_SPAN_MS - 1) })
-  return spans
+/** The oldest piece that can be judged; undefined: all that there is may still grow. @param now epoch ms, wall clock */
+export function nextSpan(ranges: readonly LateRange[], now: number): LateSpan | undefined {
+  const range = ranges.find(
+    ({ firstReceivedAt, lastReceivedAt }) => now - lastReceivedAt >= RESTED_MS || now - firstReceivedAt >= OLD_MS,
+  )
+  if (!range) return undefined
+  const { from, lastReceivedAt: receivedAt } = range
+  const to = Math.min(range.to, from + LONGEST_SPAN_MS - 1)
+  const others = ranges.flatMap((each) => (each !== range ? [each] : to < range.to ? [{ ...range, from: to + 1 }] : []))
+  return { from, to, receivedAt, others }
 }
