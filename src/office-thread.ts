@@ -26,6 +26,8 @@ if (!parentPort) throw new Error('this runs as a thread of the service')
 
 /** Calendars come to something without any message. */
 const CALENDAR_MS = 60_000
+/** Events and outbox are looked at so often when nobody said that there is something. */
+const POLL_MS = 5_000
 /** What a machine's cab is told is gathered for so long. */
 const ADVICE_MS = 1_000
 
@@ -174,7 +176,8 @@ async function workOff(outbox: Outbox): Promise<void> {
       failures++
       log.warn({ err: error, failures }, 'advise cannot do its work, trying again')
     }
-    await rest(failures > 0 ? Math.min(250 * 2 ** failures, 15_000) : toAdvise.size > 0 ? ADVICE_MS : 5_000)
+    if (failures > 0) await rest(Math.min(250 * 2 ** failures, 15_000), () => stopping)
+    else await rest(toAdvise.size > 0 ? ADVICE_MS : POLL_MS, () => stopping || changed.size > 0)
   }
 }
 
@@ -200,10 +203,13 @@ async function publishAdvice(): Promise<void> {
   }
 }
 
-async function rest(ms: number): Promise<void> {
-  if (stopping || changed.size > 0) return
+/** Waits, at the longest until `enough` holds when something has happened. */
+async function rest(ms: number, enough: () => boolean): Promise<void> {
+  if (enough()) return
   const ended = new AbortController()
-  wake = () => ended.abort()
+  wake = () => {
+    if (enough()) ended.abort()
+  }
   await delay(ms, undefined, { signal: ended.signal }).catch(() => {})
   wake = () => {}
 }

@@ -38,6 +38,7 @@ export interface Peer<T> {
 export function joinThread<T>(port: MessagePort | Worker, offered: Methods): Peer<T> {
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>()
   let last = 0
+  let ended = false
 
   async function answer(id: number, method: string, args: unknown[]): Promise<void> {
     try {
@@ -73,6 +74,7 @@ export function joinThread<T>(port: MessagePort | Worker, offered: Methods): Pee
     waiting.delete(frame.id)
   })
   const abandon = () => {
+    ended = true
     for (const { reject } of waiting.values()) reject(new Error('the other thread has ended'))
     waiting.clear()
   }
@@ -84,6 +86,7 @@ export function joinThread<T>(port: MessagePort | Worker, offered: Methods): Pee
       (_, method) =>
       (...args: unknown[]) =>
         new Promise((resolve, reject) => {
+          if (ended) return reject(new Error('the other thread has ended'))
           const id = ++last
           waiting.set(id, { resolve, reject })
           port.postMessage({ kind: 'call', id, method: String(method), args } satisfies Frame)
