@@ -8,6 +8,8 @@ type JsonObject = Record<string, unknown>
 
 const MAX_DEPTH = 32 // an honest payload has 4: array, set, signals, summary
 const MAX_SETS = 500_000 // 16 MiB of the shortest honest sets; beyond it, it is rubbish and stays one piece
+const MAX_CODES = 500 // active on one machine; DM1 itself ends at about 430
+const MAX_LAMP_LENGTH = 64
 const CLOCK_TOLERANCE_MS = 5 * 60_000
 
 /** The native JSON of the contract with the machines, see `docs/contract.md`. */
@@ -167,6 +169,9 @@ function faults(device: string, document: Document, receivedAt: number): Decoded
   if ('reason' in piece) return { kind: 'undecodable', ...piece }
   const value = piece.object
   if (!Array.isArray(value.codes)) return { kind: 'undecodable', reason: 'shape', detail: 'codes must be an array' }
+  if (value.codes.length > MAX_CODES) {
+    return { kind: 'undecodable', reason: 'shape', detail: `more than ${MAX_CODES} codes in one message` }
+  }
   const codes: FaultCode[] = []
   for (const entry of value.codes as unknown[]) {
     const code = readCode(entry)
@@ -184,7 +189,7 @@ function readCode(entry: unknown): FaultCode | undefined {
   if (!isInteger(spn, 524_287) || !isInteger(fmi, 31)) return undefined
   if (oc !== undefined && !isInteger(oc, 127)) return undefined
   if (sa !== undefined && !isInteger(sa, 255)) return undefined
-  if (lamp !== undefined && typeof lamp !== 'string') return undefined
+  if (lamp !== undefined && (typeof lamp !== 'string' || lamp.length > MAX_LAMP_LENGTH)) return undefined
   return { spn, fmi, oc, sa, lamp }
 }
 

@@ -227,6 +227,14 @@ for (const { text, reason } of [
   test(`faults ${text}: ${reason}`, () => expect(reasonOf(faults(text))).toBe(reason))
 }
 
+test('faults: more codes than a machine can have are one piece of rubbish, not as many alarms', () => {
+  const codes = Array.from({ length: 501 }, (_, spn) => ({ spn: spn + 1, fmi: 3 }))
+  const message = (listed: unknown[]) => faults(JSON.stringify({ ts, codes: listed }))
+  expect(message(codes.slice(0, 500)).kind).toBe('faults')
+  expect(reasonOf(message(codes))).toBe('shape')
+  expect(reasonOf(message([{ spn: 1, fmi: 3, lamp: 'x'.repeat(65) }]))).toBe('shape')
+})
+
 const status = (text: string) => decodeText(text, 'machines/pump-1/status')
 test('status, and a will that cannot know its time', () => {
   expect(status(`{"ts":${ts},"online":true}`)).toEqual({
