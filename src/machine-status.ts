@@ -14,9 +14,15 @@ export interface StatusChange {
   readonly hours: LedgerStatus
 }
 
+const ROWS_AT_ONCE = 1_000 // a gateway may speak for more machines than a statement has room for
+
 /** Writes what is known of machines, in the transaction of their batch. Older messages change nothing that newer ones said. */
 export async function recordStatus(trx: Transaction<Database>, changes: readonly StatusChange[]): Promise<void> {
-  if (changes.length === 0) return
+  for (let from = 0; from < changes.length; from += ROWS_AT_ONCE)
+    await writeStatus(trx, changes.slice(from, from + ROWS_AT_ONCE))
+}
+
+async function writeStatus(trx: Transaction<Database>, changes: readonly StatusChange[]): Promise<void> {
   const rows = changes.map(({ machine, receivedAt, online, sets, hours }) => {
     const newest = newestOf(sets)
     const position = positionOf(sets)

@@ -9,6 +9,7 @@ const counterKinds: readonly DoubtKind[] = ['counter_fall', 'counter_jump']
 const ITSELF = 'outrigger'
 const HIGHEST_HOURS = 200_000
 const HIGHEST_M3 = 10_000_000
+const ROWS_AT_ONCE = 1_000 // a statement has room for 65,535 parameters
 
 /** What a ledger has to say: its status where that is worth recording, and what happened. */
 export interface LedgerEntry {
@@ -59,10 +60,10 @@ export async function recordLedgers(
   now: number,
 ): Promise<void> {
   const rows = entries.flatMap(({ machine, status }) => (status ? [ledgerRow(machine, status)] : []))
-  if (rows.length > 0) {
+  for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
     await trx
       .insertInto('service_ledgers')
-      .values(rows)
+      .values(rows.slice(from, from + ROWS_AT_ONCE))
       .onConflict((conflict) =>
         conflict.column('machine').doUpdateSet(({ ref }) => ({
           hours: ref('excluded.hours'),

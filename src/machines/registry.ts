@@ -60,6 +60,7 @@ export async function openRegistry(db: Kysely<Database>, catalogue: Catalogue, n
   const unconfirmed = new Set<string>() // added here and not read back: their transaction may have failed
   const bindings = followBindings(db)
   const rules = followOverrides(db)
+  const changed = new Set<string>() // not told yet: a refresh that fails half-way must not lose them
   let revision = 0
 
   function enter(facts: MachineFacts): boolean {
@@ -71,7 +72,7 @@ export async function openRegistry(db: Kysely<Database>, catalogue: Catalogue, n
   }
 
   async function refresh(at: number): Promise<string[]> {
-    const changed = new Set(await bindings.refresh())
+    for (const id of await bindings.refresh()) changed.add(id)
     if (await rules.refresh(at)) {
       for (const machine of machines.values()) if (enter(machine)) changed.add(machine.id)
     }
@@ -80,7 +81,9 @@ export async function openRegistry(db: Kysely<Database>, catalogue: Catalogue, n
       unconfirmed.delete(facts.id)
       revision = Math.max(revision, latest)
     }
-    return [...changed]
+    const told = [...changed]
+    changed.clear()
+    return told
   }
 
   await refresh(now)
