@@ -30,6 +30,8 @@ const CALENDAR_MS = 60_000
 const POLL_MS = 5_000
 /** What a machine's cab is told is gathered for so long. */
 const ADVICE_MS = 1_000
+/** A fleet of them is told in turns, so that no job waits for it. */
+const ADVICE_AT_ONCE = 100
 
 const log = openLog('office', config.LOG_LEVEL)
 const catalogue = openCatalogue(config)
@@ -93,6 +95,8 @@ const offered: OfficeThread = {
     })
     stops.push({ name: 'API', stop: () => app.close() })
     const address = await listen(app)
+    // a broker may have forgotten what it was given before
+    for (const { machine } of await db.selectFrom('machine_status').select('machine').execute()) toAdvise.add(machine)
     const working = workOff(outbox)
     stops.push({
       name: 'advise',
@@ -194,7 +198,7 @@ async function workOnce(machines: readonly string[], calendar: boolean): Promise
 async function publishAdvice(): Promise<void> {
   if (!records) return
   const { db } = records
-  for (const machine of [...toAdvise]) {
+  for (const machine of [...toAdvise].slice(0, ADVICE_AT_ONCE)) {
     toAdvise.delete(machine)
     const now = Date.now()
     const operatorTasks = await listOperatorTasks(db, catalogue, { machine, now })

@@ -124,9 +124,9 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         const touched = new Set<string>()
         for (const { set, position } of batch.sets) if (position >= recorded) touched.add(set.machine)
         for (const { machine, position } of batch.notices) if (position >= recorded) touched.add(machine)
-        await record(batch, judged, touched, end)
+        const news = await record(batch, judged, touched, end)
         recorded = end
-        parts.changed([...touched])
+        if (news.length > 0) parts.changed(news)
       }
       if (judged.append.length + judged.replacing.length > 0) await store.append(judged.append, judged.replacing)
     } catch (error) {
@@ -146,14 +146,15 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     parts.release(position)
   }
 
+  /** @returns machines of which somebody may want to know */
   async function record(
     batch: DecodedBatch,
     judged: NewnessOfBatch,
     machines: ReadonlySet<string>,
     end: number,
-  ): Promise<void> {
+  ): Promise<string[]> {
     const from = recorded
-    await transaction(machines, async (trx) => {
+    return transaction(machines, async (trx) => {
       await registry.addUnassigned(trx, machines)
       const findings = detect(batch, judged, from, await workspaces.load(known(machines)))
       await keepInQuarantine(
@@ -166,16 +167,17 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         .values({ position: end })
         .onConflict((conflict) => conflict.column('only_row').doUpdateSet({ position: end }))
         .execute()
+      return newsOf(findings)
     })
   }
 
   /** Where it fails, what it changed of these machines in memory is forgotten, and read again from the records. */
-  async function transaction(
+  async function transaction<T>(
     machines: Iterable<string>,
-    work: (trx: Transaction<Database>) => Promise<void>,
-  ): Promise<void> {
+    work: (trx: Transaction<Database>) => Promise<T>,
+  ): Promise<T> {
     try {
-      await db.transaction().execute(work)
+      return await db.transaction().execute(work)
     } catch (error) {
       workspaces.forget(machines)
       waitingAreRead = false
@@ -578,6 +580,12 @@ function emptyFindings(touched: Map<string, Workspace>): Findings {
 /** `push` with so many arguments as a batch may have would overflow the stack. */
 function addAll<T>(list: T[], more: Iterable<T>): void {
   for (const item of more) list.push(item)
+}
+
+/** Machines whose alarms or hours are not what they were. */
+function newsOf({ transitions, episodes, ledgers }: Findings): string[] {
+  const machines = [...transitions, ...episodes.map(({ raised }) => raised), ...ledgers].map(({ machine }) => machine)
+  return [...new Set(machines)]
 }
 
 function push<T>(lists: Map<string, T[]>, key: string, item: T): void {

@@ -488,12 +488,23 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
 
   /** A value sent on change, a mode, a list of faults: they go on holding although nothing comes. */
   function judgeByTime(now: number): void {
-    if (receivedAt === null || (busy.size === 0 && !faultCodes.waits)) return
+    if (busy.size === 0 && !faultCodes.waits) return
+    if (receivedAt === null) {
+      passFaults(now)
+      return
+    }
     const at = picture.newest + (now - receivedAt) - MARGIN_MS
     if (at <= picture.newest || !picture.heardAt(at)) return
     for (const run of busy) judgeBetween(run, at)
     settleChanges(now)
     if (faultCodes.waits) out.push(...faultCodes.pass(at, now))
+  }
+
+  /** Of a machine that sends nothing but fault codes, silence says nothing. */
+  function passFaults(now: number): void {
+    if (faultCodes.newest === undefined || heardAt === null) return
+    const at = faultCodes.newest + (now - heardAt) - MARGIN_MS
+    if (at > faultCodes.newest) out.push(...faultCodes.pass(at, now))
   }
 }
 

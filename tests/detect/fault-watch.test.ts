@@ -137,6 +137,14 @@ describe('with the other words of the machine', () => {
     expect(detector.tick(start + 67 * second).map(({ kind }) => kind)).toEqual(['cleared'])
   })
 
+  test('a machine that sends nothing but fault codes is there without readings', () => {
+    const detector = machineDetector(machine)
+    detector.faults(start, start, [low])
+    detector.faults(start + second, start + second, [])
+    expect(detector.tick(start + 60 * second)).toEqual([])
+    expect(detector.tick(start + 67 * second).map(({ kind }) => kind)).toEqual(['cleared'])
+  })
+
   test('messages that come late, newest first, tell of the past and leave now as it is', () => {
     const detector = machineDetector(machine)
     detector.faults(start, start, [])

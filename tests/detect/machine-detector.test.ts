@@ -747,6 +747,14 @@ describe('other rules', () => {
     expect(detector.observe(next).map(({ kind }) => kind)).toEqual(['severity', 'cleared'].slice(1))
   })
 
+  test('another type that takes the same limit for another failure says so', () => {
+    const detector = machineDetector(context({ signals: oil }))
+    detector.observe(hot)
+    const next = context({ signals: { oil_c: { ...oil.oil_c, component: 'slew' } } })
+    expect(detector.replaceContext(next)).toMatchObject([{ kind: 'severity', severity: 'S3', component: 'slew' }])
+    expect(detector.replaceContext(next)).toEqual([])
+  })
+
   test('a rule that went while the service was down clears its alarm at the next word of the machine', () => {
     const before = machineDetector(context({ signals: oil }))
     before.observe(hot)
