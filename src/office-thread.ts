@@ -30,6 +30,7 @@ const CALENDAR_MS = 60_000
 const POLL_MS = 5_000
 /** What a machine's cab is told is gathered for so long. */
 const ADVICE_MS = 1_000
+const ADVICE_RETRY_MS = 10_000
 /** A fleet of them is told in turns, so that no job waits for it. */
 const ADVICE_AT_ONCE = 100
 
@@ -43,6 +44,7 @@ let records: Records | undefined
 let connection: Awaited<ReturnType<OfficeThread['openRecords']>>['connection'] | undefined
 let postgresTrouble: string | undefined
 let wake = () => {}
+const ending = new AbortController()
 let stopping = false
 
 const offered: OfficeThread = {
@@ -98,12 +100,16 @@ const offered: OfficeThread = {
     // a broker may have forgotten what it was given before
     for (const { machine } of await db.selectFrom('machine_status').select('machine').execute()) toAdvise.add(machine)
     const working = workOff(outbox)
+    const telling = tellMachines()
     stops.push({
       name: 'advise',
       stop: async () => {
         stopping = true
+        ending.abort()
         wake()
         await working
+        // a broker that does not answer must not keep us
+        await Promise.race([telling, delay(ADVICE_MS)])
       },
     })
     return address
@@ -160,7 +166,6 @@ async function partStates(): Promise<PartState[]> {
 /** Turns alarm events into jobs, hours and dates into reminders, and tells the machines; until it is stopped. */
 async function workOff(outbox: Outbox): Promise<void> {
   let calendarAt = 0
-  let adviceAt = 0
   let failures = 0
   while (!stopping) {
     try {
@@ -171,17 +176,13 @@ async function workOff(outbox: Outbox): Promise<void> {
       if (calendar) calendarAt = Date.now()
       const worked = await workOnce(machines, calendar)
       if (worked > 0) outbox.poke()
-      if (toAdvise.size > 0 && Date.now() - adviceAt >= ADVICE_MS) {
-        adviceAt = Date.now()
-        await publishAdvice()
-      }
       failures = 0
     } catch (error) {
       failures++
       log.warn({ err: error, failures }, 'advise cannot do its work, trying again')
     }
     if (failures > 0) await rest(Math.min(250 * 2 ** failures, 15_000), () => stopping)
-    else await rest(toAdvise.size > 0 ? ADVICE_MS : POLL_MS, () => stopping || changed.size > 0)
+    else await rest(POLL_MS, () => stopping || changed.size > 0)
   }
 }
 
@@ -195,16 +196,32 @@ async function workOnce(machines: readonly string[], calendar: boolean): Promise
   return advised.queued + reminders
 }
 
-async function publishAdvice(): Promise<void> {
+/** Publishes advice beside everything else: no job waits for a broker. */
+async function tellMachines(): Promise<void> {
+  while (!stopping) {
+    let pauseMs = ADVICE_MS
+    for (const machine of [...toAdvise].slice(0, ADVICE_AT_ONCE)) {
+      toAdvise.delete(machine)
+      try {
+        await publishAdvice(machine)
+      } catch (error) {
+        toAdvise.add(machine)
+        pauseMs = ADVICE_RETRY_MS
+        if (!stopping) log.warn({ err: error, machine }, 'advice could not be published, trying again')
+        break
+      }
+    }
+    await delay(pauseMs, undefined, { signal: ending.signal }).catch(() => {})
+  }
+}
+
+async function publishAdvice(machine: string): Promise<void> {
   if (!records) return
   const { db } = records
-  for (const machine of [...toAdvise].slice(0, ADVICE_AT_ONCE)) {
-    toAdvise.delete(machine)
-    const now = Date.now()
-    const operatorTasks = await listOperatorTasks(db, catalogue, { machine, now })
-    const advice = await adviceFor(db, machine, { catalogue, operatorTasks, now })
-    await receiving.ask.publish(adviceTopic(machine, config.MQTT_TOPIC_PREFIX), JSON.stringify(advice))
-  }
+  const now = Date.now()
+  const operatorTasks = await listOperatorTasks(db, catalogue, { machine, now })
+  const advice = await adviceFor(db, machine, { catalogue, operatorTasks, now })
+  await receiving.ask.publish(adviceTopic(machine, config.MQTT_TOPIC_PREFIX), JSON.stringify(advice))
 }
 
 /** Waits, at the longest until `enough` holds when something has happened. */
