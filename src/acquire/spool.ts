@@ -33,11 +33,11 @@ export interface Spool {
   readonly checkpoint: number
   /** What stood in the spool after the checkpoint when it was opened, by kind and QoS. */
   readonly waitingAtStart: Uint32Array
-  /** false after a write that failed: nothing is taken any more, so nothing is acknowledged. */
+  /** false while the last write has failed: nothing is acknowledged. The disk is tried again with what comes. */
   healthy(): boolean
   /**
    * Resolves when the message survives a crash of the process and a power cut. The payload is copied before it returns.
-   * @throws the failure of the disk, of this write or of an earlier one: the message must not be acknowledged
+   * @throws the failure of the disk, of this write or of one a moment before: the message must not be acknowledged
    */
   append(message: Incoming): Promise<void>
   /** Called after each group commit, before those who wait for it hear of it. */
@@ -71,6 +71,7 @@ interface PromiseWithResolvers {
   readonly reject: (error: Error) => void
 }
 
+const RETRY_MS = 1_000 // after a failed write, before the disk is tried again
 const GROUP_BYTES = 1 << 18
 const KEPT_GROUP_BYTES = 8 << 20 // a group that grew larger gives its memory back
 
@@ -87,7 +88,8 @@ export async function openSpool({ folder, segmentBytes = 64 << 20, kindOf, log }
 
   let file = await openLast(folder, end)
   let committed = end
-  let failure: Error | undefined
+  let failure: Error | undefined // of the last write
+  let failedAt = 0
   let closed = false
   let running: Promise<void> | undefined
   let filling = newGroup(end)
@@ -97,10 +99,13 @@ export async function openSpool({ folder, segmentBytes = 64 << 20, kindOf, log }
 
   const write = async (group: Group) => {
     const size = group.base - file.base
-    if (size > 0 && size + group.used > segmentBytes) {
-      await file.handle.close()
+    // what a failed write left behind is cut off, and its file not trusted with more
+    if (failure) await file.handle.truncate(size)
+    if (size > 0 && (failure || size + group.used > segmentBytes)) {
+      const full = file
       file = await openSegment(folder, group.base)
       segments.push({ path: segmentPath(folder, group.base), base: group.base })
+      await full.handle.close()
     }
     const { handle, base } = file
     for (let from = 0; from < group.used; ) {
@@ -110,20 +115,30 @@ export async function openSpool({ folder, segmentBytes = 64 << 20, kindOf, log }
     await handle.datasync()
   }
 
+  /** What was not written is its senders' again, and its positions are free. */
+  const fail = (group: Group, error: Error) => {
+    if (!failure) log.error({ err: error, folder }, 'spool cannot be written, nothing is acknowledged until it can')
+    failure = error
+    failedAt = performance.now()
+    group.done.reject(error)
+    if (filling.used > 0) filling.done.reject(error)
+    end = committed
+    filling = newGroup(end)
+  }
+
   const run = async () => {
-    while (filling.used > 0 && !failure) {
+    while (filling.used > 0) {
       const group = filling
       filling = reuse(spare, end)
       spare = undefined
       try {
         await write(group)
       } catch (error) {
-        failure = error instanceof Error ? error : new Error(String(error))
-        log.error({ err: failure, folder }, 'spool cannot be written, nothing is acknowledged any more')
-        group.done.reject(failure)
-        if (filling.used > 0) filling.done.reject(failure)
+        fail(group, error instanceof Error ? error : new Error(String(error)))
         break
       }
+      if (failure) log.info({ folder }, 'spool can be written again')
+      failure = undefined
       committed = group.base + group.used
       for (const listener of listeners) listener({ position: committed, tally: group.tally })
       group.done.resolve()
@@ -140,7 +155,7 @@ export async function openSpool({ folder, segmentBytes = 64 << 20, kindOf, log }
     waitingAtStart,
     healthy: () => failure === undefined,
     append(message) {
-      if (failure) return Promise.reject(failure)
+      if (failure && performance.now() - failedAt < RETRY_MS) return Promise.reject(failure)
       if (closed) return Promise.reject(new Error('the spool is closed'))
       const topicBytes = Buffer.byteLength(message.topic)
       const size = RECORD_OVERHEAD_BYTES + topicBytes + message.payload.length
@@ -269,9 +284,16 @@ async function openLast(folder: string, end: number): Promise<SpoolFile> {
 
 /** A new segment, whose name survives a power cut before anything in it is promised. */
 async function openSegment(folder: string, base: number): Promise<SpoolFile> {
-  const handle = await open(segmentPath(folder, base), 'w')
-  await handle.sync()
-  syncPath(folder)
+  const path = segmentPath(folder, base)
+  const handle = await open(path, 'w')
+  try {
+    await handle.sync()
+    syncPath(folder)
+  } catch (error) {
+    await handle.close()
+    await rm(path, { force: true }) // or the segment before it would grow past its beginning
+    throw error
+  }
   return { handle, base }
 }
 

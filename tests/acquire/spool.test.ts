@@ -1,6 +1,15 @@
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { readCheckpoint, writeCheckpoint } from '../../src/acquire/checkpoint.ts'
 import { tallyPlace } from '../../src/acquire/message-tally.ts'
 import { openSpoolReader } from '../../src/acquire/spool-reader.ts'
@@ -244,14 +253,22 @@ test('positions never come again, not even when the segments or the whole folder
   expect(third.committed).toBeGreaterThan(second.committed)
 })
 
-test('after a failed write nothing resolves any more, and the spool says so', async () => {
+test('while the disk fails nothing resolves, and the spool says so; then it goes on without a hole', async () => {
   const folder = temporaryFolder()
   const spool = await spoolIn(folder, 1_000)
   await spool.append(incoming('kept'))
-  rmSync(folder, { recursive: true }) // the next segment cannot be made
-  const large = incoming('x'.repeat(2_000))
-  const first = spool.append(large)
-  await expect(first).rejects.toThrow('ENOENT')
+  renameSync(folder, `${folder} away`) // the next segment cannot be made
+  await expect(spool.append(incoming('x'.repeat(2_000)))).rejects.toThrow('ENOENT')
   expect(spool.healthy()).toBe(false)
-  await expect(spool.append(incoming('later'))).rejects.toThrow('ENOENT')
+  await expect(spool.append(incoming('refused'))).rejects.toThrow('ENOENT')
+
+  renameSync(`${folder} away`, folder)
+  await vi.waitFor(() => spool.append(incoming('again')), { timeout: 10_000, interval: 200 })
+  await spool.append(incoming('and again'))
+  expect(spool.healthy()).toBe(true)
+  const read = readAll(folder, spool.committed)
+  expect(texts(read.messages)).toEqual(['kept', 'again', 'and again'])
+  expect(read.damaged).toBe(0)
+  await spool.close()
+  expect((await spoolIn(folder)).committed).toBe(spool.committed)
 })
