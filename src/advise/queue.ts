@@ -41,7 +41,7 @@ export async function openQueue(connection: RecordsConnection | string, log: Log
       removeOnFail: { count: 10_000 },
     },
   })
-  queue.on('error', (error) => log.warn({ err: error }, 'the queue is in trouble'))
+  queue.on('error', (error) => queue.closing || log.warn({ err: error }, 'the queue is in trouble'))
   await queue.waitUntilReady()
   return queue
 }
@@ -62,7 +62,7 @@ export async function workQueue(
     // only the death of the whole process stalls a job, and that is no reason to give it up
     maxStalledCount: 100,
   })
-  worker.on('error', (error) => log.warn({ err: error }, 'the queue is in trouble'))
+  worker.on('error', (error) => worker.closing || log.warn({ err: error }, 'the queue is in trouble'))
   await worker.waitUntilReady()
   return worker
 }
@@ -72,7 +72,7 @@ export async function followQueue(connection: RecordsConnection | string, log: L
   const events = new bullmq.QueueEvents(queueName, {
     connection: { ...connectionSettings(connection), schema, max: 1 },
   })
-  events.on('error', (error) => log.warn({ err: error }, 'the queue is in trouble'))
+  events.on('error', (error) => events.closing || log.warn({ err: error }, 'the queue is in trouble'))
   await events.waitUntilReady()
   return events
 }

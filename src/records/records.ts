@@ -38,7 +38,8 @@ export async function openRecords(
 ): Promise<Records> {
   const where = typeof connection === 'string' ? { connectionString: connection } : connection
   const pool = new pg.Pool({ ...where, max: connections, types, application_name: 'outrigger' })
-  pool.on('error', onLost)
+  let closing = false
+  pool.on('error', (error) => closing || onLost(error))
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
   try {
     await pool.query('select 1')
@@ -46,5 +47,12 @@ export async function openRecords(
     await pool.end()
     throw error
   }
-  return { db, pool, close: () => pool.end() } // Kysely would not end a pool that it has not used
+  return {
+    db,
+    pool,
+    close() {
+      closing = true
+      return pool.end() // Kysely would not end a pool that it has not used
+    },
+  }
 }
