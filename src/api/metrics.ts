@@ -48,7 +48,14 @@ export function openMetrics({ db, counts, refused, queue }: MetricsParts): {
   const quarantine = gauge('quarantine_held', 'Entries in quarantine that nobody decided on, by reason.', ['reason'])
 
   async function collect(): Promise<void> {
-    const [pipeline, refusedNow, queued, records] = await Promise.all([counts(), refused(), queue(), countRecords(db)])
+    // without its records the service goes on taking in, and that is when these numbers are looked at
+    const whereReached = <T>(asked: Promise<T>) => asked.catch(() => undefined)
+    const [pipeline, refusedNow, queued = {}, records] = await Promise.all([
+      counts(),
+      refused(),
+      whereReached(queue()),
+      whereReached(countRecords(db)),
+    ])
     for (const metric of [received, outcomes, messages, rejected, unknown, conflicts, gaps, repeats, refusals])
       metric.reset()
     for (const metric of [jobs, machines, alarms, tickets, quarantine]) metric.reset()
@@ -65,6 +72,7 @@ export function openMetrics({ db, counts, refused, queue }: MetricsParts): {
     repeats.inc(pipeline.sequenceRepeats)
     for (const [reason, count] of Object.entries(refusedNow)) refusals.inc({ reason }, count)
     for (const [state, count] of Object.entries(queued)) jobs.set({ state }, count)
+    if (!records) return outbox.remove()
     for (const { state, count } of records.machines) machines.set({ state }, count)
     for (const { severity, count } of records.alarms) alarms.set({ severity }, count)
     for (const { priority, count } of records.tickets) tickets.set({ priority }, count)

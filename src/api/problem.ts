@@ -88,9 +88,18 @@ function problemOf(error: FastifyError | ApiProblem, request: FastifyRequest): P
   if (isResponseSerializationError(error)) return { ...aboutStatus(500), instance }
   if ('code' in error && error.code === 'FST_ERR_MAX_PARAM_LENGTH')
     return { ...aboutStatus(404), detail: 'nothing has an id that is so long', instance }
+  if (isRecordsAway(error))
+    return { ...aboutStatus(503), detail: 'the records cannot be reached, try again later', instance }
   const status = error instanceof ApiProblem ? error.status : (statusOfError[error.name] ?? error.statusCode ?? 500)
   if (status >= 500) return { ...aboutStatus(status), instance }
   return { ...aboutStatus(status), detail: error.message, instance }
+}
+
+/** Errors of a connection to PostgreSQL: of the socket, or the classes 08 and 57P of its own codes. */
+function isRecordsAway(error: Error): boolean {
+  if (error.message.startsWith('Connection terminated')) return true
+  const code = 'code' in error ? String(error.code) : ''
+  return /^(ECONNREFUSED|ECONNRESET|EPIPE|ENOENT|08...|57P0.)$/.test(code) && !(error instanceof ApiProblem)
 }
 
 function aboutStatus(status: number): Problem {

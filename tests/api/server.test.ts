@@ -1,5 +1,7 @@
 import { type AddressInfo, connect } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { Kysely, PostgresDialect } from 'kysely'
+import pg from 'pg'
 import { expect, test } from 'vitest'
 import { counts, now, runningApi } from './running-api.ts'
 
@@ -187,6 +189,20 @@ test('what broke here is a 500 that keeps its reason to itself', async () => {
     status: 500,
     instance: '/metrics',
   })
+})
+
+test('while the records cannot be reached, lists are a 503 and what is counted elsewhere is still told', async () => {
+  const nobody = new pg.Pool({ host: '/nowhere/at-all' })
+  const away = await runningApi({
+    db: new Kysely({ dialect: new PostgresDialect({ pool: nobody }) }),
+    queueCounts: () => nobody.query('select 1') as Promise<never>,
+  })
+  for (const path of ['/machines', '/alarms', '/tickets'])
+    expect(await away.get(path)).toMatchObject({ status: 503, body: { title: 'Service Unavailable', status: 503 } })
+  const metrics = await away.app.inject('/metrics')
+  expect(metrics.statusCode).toBe(200)
+  expect(metrics.body).toContain('outrigger_reading_sets_received_total 10\n')
+  expect(metrics.body).not.toMatch(/^outrigger_(queue_jobs|outbox_waiting)\b/m)
 })
 
 test('metrics are counters and gauges as Prometheus reads them', async () => {
