@@ -1,5 +1,6 @@
 import { createWriteStream } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { onStopSignal } from '../src/stop-signal.ts'
 import { type FaultPlan, faults, isFaultCode, type Law, laws, type MachineType, machineTypes } from './faults.ts'
 import { type FleetMachine, type FleetProgress, simulateFleet, startFor } from './fleet.ts'
 import { BrokerUnreachable } from './machine-client.ts'
@@ -227,12 +228,10 @@ async function simulate(argv: readonly string[], env: NodeJS.ProcessEnv): Promis
   }
   const { machines, speed, startAt, endAt, runMs, reportEverySeconds, url, prefix } = chosen
   const stop = new AbortController()
-  const interrupt = () => {
-    if (stop.signal.aborted) process.exit(130)
-    stop.abort()
-  }
-  process.on('SIGINT', interrupt)
-  process.on('SIGTERM', interrupt)
+  onStopSignal(
+    () => stop.abort(),
+    () => process.exit(130),
+  )
 
   if (chosen.register) await register(chosen.register, machines, env.OUTRIGGER_API_TOKEN)
   const labels = chosen.labels === undefined ? undefined : createWriteStream(chosen.labels)

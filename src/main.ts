@@ -11,6 +11,7 @@ import { type Environment, readConfig, settingsHelp } from './config.ts'
 import { type Log, openLog } from './log.ts'
 import { holdDataFolder } from './records/data-folder.ts'
 import { joinThread, type Peer } from './rpc.ts'
+import { onStopSignal } from './stop-signal.ts'
 import type { OfficeThread, PartState, PipelineThread, ReceivingThread, ThreadStart } from './threads.ts'
 
 /** Everything has to be down by then; a part that hangs must not keep the process. */
@@ -48,11 +49,11 @@ async function run(config: Environment, log: Log): Promise<void> {
   let stopping = false
 
   const stop = async (exitCode: number) => {
-    if (stopping) return process.exit(exitCode)
+    if (stopping) return
     stopping = true
     setTimeout(() => {
       log.error('a part did not stop in time')
-      process.exit(1)
+      endAtOnce()
     }, STOP_MS).unref()
     for (const { name, stop: end } of running.reverse())
       await end().catch((error: unknown) => log.error({ err: error, stopping: name }, 'a part did not stop cleanly'))
@@ -60,8 +61,7 @@ async function run(config: Environment, log: Log): Promise<void> {
     process.exit(exitCode)
   }
 
-  process.on('SIGINT', () => void stop(0))
-  process.on('SIGTERM', () => void stop(0))
+  onStopSignal(() => void stop(0), endAtOnce)
 
   try {
     const hold = await holdDataFolder(dataFolder, {})
@@ -134,11 +134,16 @@ async function run(config: Environment, log: Log): Promise<void> {
   } catch (error) {
     if (stopping) return
     stopping = true
-    const deadline = setTimeout(() => process.exit(1), STOP_MS)
+    const deadline = setTimeout(endAtOnce, STOP_MS)
     for (const { stop: end } of running.reverse()) await end().catch(() => undefined)
     clearTimeout(deadline)
     throw error
   }
+}
+
+/** As a power cut would: DuckDB aborts when `process.exit` takes away a thread that it works in. */
+function endAtOnce(): void {
+  process.kill(process.pid, 'SIGKILL')
 }
 
 async function openFront(config: Environment, spool: Spool, log: Log): Promise<BrokerFront> {

@@ -15,7 +15,8 @@ interface Alarm extends Seen {
   readonly value: number | null
   readonly limit: number | null
   readonly unit: string | null
-  readonly raisedAt: string
+  readonly since: string
+  readonly clearedAt: string | null
 }
 interface Work extends Seen {
   readonly key: string
@@ -49,12 +50,19 @@ export async function tellStory(api: string, clock: { now: number }, signal: Abo
       get<{ items: Inspection[] }>(api, 'inspections?performer=service'),
     ])
     for (const alarm of alarms.items.reverse()) {
+      if (alarm.clearedAt !== null) {
+        tell(
+          `${alarm.id} ${alarm.clearedAt}`,
+          `CLEARED     ${alarm.machine}  ${alarm.failureMode} since ${alarm.clearedAt.slice(11, 16)}   ${api}/api/v1/alarms/${alarm.id}`,
+        )
+        continue
+      }
       const value =
         alarm.signal === null
           ? ''
           : `: ${alarm.signal} ${shown(alarm.value)} against a limit of ${shown(alarm.limit)} ${alarm.unit ?? ''}`
       tell(
-        `${alarm.id} ${alarm.severity}`,
+        `${alarm.id} ${alarm.severity} ${alarm.since}`,
         `ALARM       ${alarm.machine}  ${alarm.severity} ${alarm.failureMode}${value}   ${api}/api/v1/alarms/${alarm.id}`,
       )
     }

@@ -5,9 +5,10 @@ import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type FleetMachine, simulateFleet, startFor } from '../../simulators/fleet.ts'
-import { readConfig } from '../config.ts'
+import { ConfigInvalid, readConfig } from '../config.ts'
 import { readHolder } from '../records/data-folder.ts'
 import { projectRoot } from '../root.ts'
+import { onStopSignal } from '../stop-signal.ts'
 import { get, headers } from './demo-api.ts'
 import { fleet } from './demo-fleet.ts'
 import { tellStory } from './demo-story.ts'
@@ -24,7 +25,15 @@ const CATCH_UP_MS = 20 * 3_600_000
 const STOP_MS = 4_500
 
 if (process.argv.includes('--help') || process.argv.includes('-h')) console.log(help)
-else process.exitCode = await demo()
+else {
+  try {
+    process.exitCode = await demo()
+  } catch (error) {
+    if (!(error instanceof ConfigInvalid)) throw error
+    console.error(`the demo cannot start: ${error.message}`)
+    process.exitCode = 1
+  }
+}
 
 async function demo(): Promise<number> {
   const config = readConfig(process.env)
@@ -43,14 +52,20 @@ async function demo(): Promise<number> {
   say(`Starting Outrigger: broker, stores, queue, service desk, API. Its log goes to ${logFile}`)
   const service = startService(logFile)
   const stopping = new AbortController()
+  let asked = false
   const stop = () => stopping.abort()
-  process.on('SIGINT', stop)
-  process.on('SIGTERM', stop)
+  onStopSignal(
+    () => {
+      asked = true
+      stop()
+    },
+    () => process.exit(130),
+  )
   service.ended.then(stop, stop)
 
   try {
     const running = await ready(dataFolder, service.process, stopping.signal)
-    if (!running) return stopping.signal.aborted && service.process.exitCode === null ? 0 : 1
+    if (!running) return asked ? 0 : 1
     const { api, broker } = running
     say('Ready.')
     say(`  API and its description   ${api}/docs`)
@@ -76,14 +91,15 @@ async function demo(): Promise<number> {
     })
     await Promise.race([simulation, tellStory(api, clock, stopping.signal)])
     await simulation
-    return 0
+    return asked ? 0 : 1
   } catch (error) {
     if (!stopping.signal.aborted) throw error
-    return 0
+    return asked ? 0 : 1
   } finally {
+    const hasEnded = stopping.signal.aborted && !asked
     stopping.abort()
     say('')
-    say('Stopping …')
+    say(hasEnded ? `Outrigger has ended by itself; its log is ${logFile}` : 'Stopping …')
     await service.stop()
     say(`Stopped. The data stays in ${dataFolder}; npm run demo or npm start goes on with it.`)
   }

@@ -5,6 +5,7 @@ import { followQueue, type MaintenanceQueue, openQueue, type QueueJob } from '..
 import { ConfigInvalid, readConfig } from '../config.ts'
 import { DataFolderHeld, holdDataFolder, type RecordsConnection, readHolder } from '../records/data-folder.ts'
 import { startEmbeddedPostgres } from '../records/embedded-postgres.ts'
+import { onStopSignal } from '../stop-signal.ts'
 
 const help = `Shows the queue between Outrigger and the service desk, through BullMQ's own API.
 
@@ -216,10 +217,7 @@ async function watch(json: boolean): Promise<void> {
     events.on('completed', ({ jobId, returnvalue }) => tell(jobId, 'completed', answerOf(returnvalue)))
     events.on('failed', ({ jobId, failedReason }) => tell(jobId, 'failed', failedReason))
     if (!json) console.log('Watching the queue; Ctrl-C ends.')
-    await new Promise<void>((resolve) => {
-      process.once('SIGINT', resolve)
-      process.once('SIGTERM', resolve)
-    })
+    await new Promise<void>((resolve) => onStopSignal(resolve, () => process.exit(130)))
     await events.close()
     await told
   })

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { ConfigInvalid, type Environment, readConfig } from '../config.ts'
+import { onStopSignal } from '../stop-signal.ts'
 import { BrokerUnreachable, type ReplayCounts, type ReplayOptions, replayFile } from './replay-file.ts'
 import { MapInvalid, parseReplayMap } from './replay-map.ts'
 import { RecordingUnreadable } from './replay-rows.ts'
@@ -105,8 +106,10 @@ async function main(args: string[]): Promise<number> {
     return 0
   }
   const stop = new AbortController()
-  process.once('SIGINT', () => stop.abort()) // a second Ctrl-C ends it at once
-  process.once('SIGTERM', () => stop.abort())
+  onStopSignal(
+    () => stop.abort(),
+    () => process.exit(130),
+  )
   try {
     const options = await readOptions(args, readConfig(process.env))
     const progress = progressLine()
