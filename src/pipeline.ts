@@ -71,6 +71,7 @@ const GATHER_MS = 150
 const GATHER_BELOW = 500
 const TICK_MS = 5_000
 const SILENT_MS = 60_000
+const DROP_MS = 3_600_000
 const LONGEST_PAUSE_MS = 10_000
 /** The past may take so long before the present has its turn again. */
 const LATE_TURN_MS = 300
@@ -107,6 +108,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   const errands: Errand[] = []
   let tickedAt = 0
   let silentAt = 0
+  let droppedAt = 0
   let lateWaits = false
   let lateLast = '' // machine whose past was judged last: the others come first, so that a long backlog holds up none
   let waitingAreRead = false // what waits for its time in workspaces that are not in memory
@@ -360,6 +362,14 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     await recordAside(touched, async (findings) => void addAll(findings.transitions, [...transitions.values()].flat()))
   }
 
+  /** Raw readings are kept for as long as was asked for. */
+  async function dropOld(now: number): Promise<void> {
+    if (parts.retentionMs === undefined || now - droppedAt < DROP_MS) return
+    droppedAt = now
+    const readings = await store.dropBefore(now - parts.retentionMs)
+    if (readings > 0) log.info({ readings }, 'readings dropped that are older than what is kept')
+  }
+
   /** Machines that have said nothing since before this process began are not in memory, but their silence counts. */
   async function loadSilent(now: number): Promise<void> {
     const silent = await db
@@ -434,6 +444,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       tickedAt = now
       await takeOverChanges()
       await tick(now)
+      await dropOld(now)
     }
     const waiting = reader.position < committed
     if (waiting) await next()

@@ -168,10 +168,19 @@ test('the hour counter: no past, one reminder, no jump without a person', { time
   await send(service, client, 'digger', [{ ts: start + 152 * HOUR, signals: { engine_hours_h: 6831.5 } }])
   expect(await service.stop()).toBe(0)
 
-  const again = await startService(service.folder)
+  // what is older than what is kept goes, what was counted from it stays
+  const again = await startService(service.folder, { OUTRIGGER_RETENTION_DAYS: '12' })
   await until(async () => ((await again.metric('outbox_waiting')) === 0 ? true : undefined))
   const after = (await again.get('/inspections?machine=digger&limit=1000')).items
     .filter(({ remindedAt }: { remindedAt: string | null }) => remindedAt)
     .map(({ dueHours }: { dueHours: number }) => dueHours)
   expect(after).toEqual(first)
+  const kept = Date.now() - 12 * 24 * HOUR
+  const times = await until(async () => {
+    const { points } = await again.get('/machines/digger/readings?signal=engine_hours_h')
+    const found: number[] = points.map(([ts]: number[]) => ts)
+    return found.every((ts) => ts >= kept) ? found : undefined
+  })
+  expect(times.length).toBeGreaterThan(30)
+  expect(await again.get('/machines/digger')).toMatchObject({ serviceHours: 6451.5 })
 })
