@@ -171,6 +171,8 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
     status(measuredAt, online) {
       // a retained status comes again with every new subscription
       if (!online && measuredAt === offlineAt) return
+      // what held before it went may have changed meanwhile
+      if (online && offline && !Number.isNaN(newest)) heldFrom = newest + 1
       offline = !online
       if (offline) offlineAt = measuredAt
     },

@@ -82,6 +82,18 @@ describe('how long a value is known', () => {
   })
 })
 
+test('what held before a machine went offline does not hold when it says that it is back', () => {
+  const picture = machinePicture(profile)
+  picture.take(set(start, { rpm: 900, link: 1 }))
+  picture.status(start + second, false)
+  picture.status(start + 2 * second, true)
+  const again = machinePicture(profile, JSON.parse(JSON.stringify(picture.state())))
+  again.take(set(start + 3 * second, { rpm: 900 }))
+  expect(again.asOf(index('link'), again.newest)).toBeUndefined()
+  again.take(set(start + 4 * second, { link: 1 }))
+  expect(again.asOf(index('link'), again.newest)).toBe(1)
+})
+
 describe('the mode', () => {
   for (const { name, values, mode } of [
     { name: 'as sent', values: { mode: 1, rpm: 1500 }, mode: 'idle' },
