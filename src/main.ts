@@ -109,12 +109,12 @@ async function run(config: Environment, log: Log): Promise<void> {
     const office: Peer<OfficeThread> = joinThread(officeWorker, { ...offered })
 
     running.push({ name: 'office', stop: () => office.ask.stop() })
+    running.push({ name: 'pipeline', stop: () => pipeline.ask.stop() }) // opens its store at once
     const records = await unlessCrashed(office.ask.openRecords())
     const embedded = typeof records.connection === 'string' ? undefined : records.connection
     await hold.update({ records: embedded })
     log.info({ where: records.where }, 'records ready')
 
-    running.push({ name: 'pipeline', stop: () => pipeline.ask.stop() })
     spool.onCommit(({ position, tally }) => {
       receipts.add(tally)
       pipeline.tell('committed', position)
