@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { chmod, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -39,6 +39,7 @@ export interface RunningService {
 /** A folder for a service's data, which the test's end removes. */
 export async function dataFolder(name = 'data'): Promise<string> {
   const parent = await mkdtemp(join(tmpdir(), 'outrigger-service-'))
+  await chmod(parent, 0o755) // or root's PostgreSQL, under its own account, would keep the records elsewhere for good
   onTestFinished(() => rm(parent, { recursive: true, force: true, maxRetries: 5 }))
   return join(parent, name)
 }
