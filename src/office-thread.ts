@@ -11,6 +11,7 @@ import { inspectionProgramme } from './advise/inspections.ts'
 import { type Outbox, startOutbox } from './advise/outbox.ts'
 import { openQueue } from './advise/queue.ts'
 import { buildApi } from './api/api.ts'
+import type { Catalogue } from './catalogue/catalogue.ts'
 import { openCatalogue } from './catalogue/open.ts'
 import { openLog } from './log.ts'
 import { finishMoves, type HistoryMove } from './machines/history-moves.ts'
@@ -35,13 +36,13 @@ const ADVICE_RETRY_MS = 10_000
 const ADVICE_AT_ONCE = 100
 
 const log = openLog('office', config.LOG_LEVEL)
-const catalogue = openCatalogue(config)
 const programme = { current: undefined as ReturnType<typeof inspectionProgramme> | undefined }
 const stops: { name: string; stop: () => Promise<unknown> }[] = []
 const changed = new Set<string>()
 const toAdvise = new Set<string>()
 let records: Records | undefined
 let connection: Awaited<ReturnType<OfficeThread['openRecords']>>['connection'] | undefined
+let loaded: Catalogue | undefined
 let postgresTrouble: string | undefined
 let wake = () => {}
 const ending = new AbortController()
@@ -56,6 +57,7 @@ const offered: OfficeThread = {
     })
     stops.push({ name: 'records', stop: async () => records?.close() })
     await migrate(records.pool)
+    setImmediate(catalogue) // read while the stages begin
     return { connection: found, where }
   },
 
@@ -66,7 +68,7 @@ const offered: OfficeThread = {
     stops.push({ name: 'queue', stop: () => queue.close() })
     const outbox = startOutbox({ db, queue, log })
     stops.push({ name: 'outbox', stop: () => outbox.stop() })
-    programme.current = inspectionProgramme(db, catalogue)
+    programme.current = inspectionProgramme(db, catalogue())
 
     const now = () => Date.now()
     const desk = config.DESK === 'builtin' ? builtinDesk({ db, now }) : undefined
@@ -79,7 +81,7 @@ const offered: OfficeThread = {
     await finishMoves(db, moveHistory)
     const app = await buildApi({
       db,
-      catalogue,
+      catalogue: catalogue(),
       config,
       log,
       desk,
@@ -128,6 +130,12 @@ const offered: OfficeThread = {
 
 const receiving = joinThread<ReceivingThread>(parentPort, { ...offered })
 const pipeline = joinThread<PipelineThread>(pipelinePort, { ...offered })
+
+/** Read once, when it is needed first. */
+function catalogue(): Catalogue {
+  loaded ??= openCatalogue(config)
+  return loaded
+}
 
 async function startRecords(): Promise<{ connection: EmbeddedPostgres['connection'] | string; where: string }> {
   if (config.DATABASE_URL) return { connection: config.DATABASE_URL, where: new URL(config.DATABASE_URL).host }
@@ -190,7 +198,7 @@ async function workOff(outbox: Outbox): Promise<void> {
 async function workOnce(machines: readonly string[], calendar: boolean): Promise<number> {
   if (!records || !programme.current) return 0
   const now = Date.now()
-  const advised = await advise(records.db, { catalogue, now })
+  const advised = await advise(records.db, { catalogue: catalogue(), now })
   for (const machine of advised.machines) toAdvise.add(machine)
   const reminders = machines.length > 0 || calendar ? await programme.current.remind({ now }) : 0
   return advised.queued + reminders
@@ -219,8 +227,8 @@ async function publishAdvice(machine: string): Promise<void> {
   if (!records) return
   const { db } = records
   const now = Date.now()
-  const operatorTasks = await listOperatorTasks(db, catalogue, { machine, now })
-  const advice = await adviceFor(db, machine, { catalogue, operatorTasks, now })
+  const operatorTasks = await listOperatorTasks(db, catalogue(), { machine, now })
+  const advice = await adviceFor(db, machine, { catalogue: catalogue(), operatorTasks, now })
   await receiving.ask.publish(adviceTopic(machine, config.MQTT_TOPIC_PREFIX), JSON.stringify(advice))
 }
 
