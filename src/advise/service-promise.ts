@@ -1,13 +1,11 @@
-import type { Severity } from '../catalogue/schema.ts'
+import { type Severity, severityRank } from '../catalogue/schema.ts'
 import type { Priority, WarrantyState } from './maintenance-job.ts'
 
 const hourMs = 3_600_000
 const dayMs = 24 * hourMs
 
-const rank: Readonly<Record<Severity, number>> = { S1: 1, S2: 2, S3: 3, S4: 4 }
-
 export function isWorse(severity: Severity, than: Severity): boolean {
-  return rank[severity] > rank[than]
+  return severityRank[severity] > severityRank[than]
 }
 
 const priorities: Readonly<Record<Severity, Priority>> = { S4: 'P1', S3: 'P2', S2: 'P3', S1: 'P4' }

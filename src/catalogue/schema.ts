@@ -240,6 +240,9 @@ export const catalogueFileSchema = z.strictObject({
 /** What a file says once inheritance is resolved. */
 export type MachineFile = z.infer<typeof catalogueFileSchema>
 export type Severity = z.infer<typeof severity>
+
+/** Severities in order: the higher, the worse. */
+export const severityRank: Readonly<Record<Severity, number>> = { S1: 1, S2: 2, S3: 3, S4: 4 }
 export type Text = z.infer<typeof text>
 export type Condition = z.infer<typeof conditionSchema>
 export type Measure = z.infer<typeof measureSchema>

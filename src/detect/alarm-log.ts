@@ -1,5 +1,5 @@
 import { type Selectable, sql, type Transaction } from 'kysely'
-import type { Severity } from '../catalogue/schema.ts'
+import { type Severity, severityRank } from '../catalogue/schema.ts'
 import type { AlarmEventsTable, AlarmsTable, Database, MachineState } from '../records/tables.ts'
 import type { Episode, Transition } from './transition.ts'
 
@@ -16,7 +16,6 @@ export interface AlarmLogParts {
 
 /** What had cleared longer than this before it was received is history: nobody could have answered it. */
 const HISTORICAL_MS = 5 * 60_000
-const RANK: Record<Severity, number> = { S1: 1, S2: 2, S3: 3, S4: 4 }
 
 /**
  * Records what detection found as it came. While somebody still has to see an alarm, the same condition coming back is
@@ -262,8 +261,8 @@ async function mergeEpisode(trx: Trx, episode: Episode, known: Alarm, { now }: A
   const spell = spells.find((each) => each.from <= end && each.to >= raised.since)
   if (spell === undefined) await addEpisodeEvents(trx, known.id, episode, now)
   else await correctEvents(trx, episode, spell)
-  const worstKnown = Math.max(0, ...spells.map((each) => RANK[each.worst]))
-  const isWorse = RANK[worst.severity] > worstKnown
+  const worstKnown = Math.max(0, ...spells.map((each) => severityRank[each.worst]))
+  const isWorse = severityRank[worst.severity] > worstKnown
   if (spell !== undefined && isWorse) await addEvent(trx, known.id, 'severity', { ...worst, now })
 
   const isLatest = end >= known.since.getTime()
@@ -330,7 +329,7 @@ async function spellsOf(trx: Trx, alarm: string): Promise<Spell[]> {
   for (const { id, kind, at, severity } of events) {
     if (kind === 'raised') open ??= { from: at.getTime(), worst: severity, raised: id }
     if (open === undefined) continue
-    if (RANK[severity] > RANK[open.worst]) open.worst = severity
+    if (severityRank[severity] > severityRank[open.worst]) open.worst = severity
     if (kind !== 'cleared') continue
     spells.push({ ...open, to: at.getTime(), cleared: id })
     open = undefined

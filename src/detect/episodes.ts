@@ -1,7 +1,5 @@
-import type { Severity } from '../catalogue/schema.ts'
+import { severityRank } from '../catalogue/schema.ts'
 import type { Episode, Transition } from './transition.ts'
-
-const RANK: Record<Severity, number> = { S1: 1, S2: 2, S3: 3, S4: 4 }
 
 export interface EpisodeSpan {
   /** Only episodes that reach into [from, to] are of interest, epoch ms. */
@@ -24,7 +22,8 @@ export function assembleEpisodes(transitions: readonly Transition[], { from, to,
     const episode = open.get(key)
     if (kind === 'raised') open.set(key, { raised: transition, worst: transition })
     if (episode === undefined) continue
-    if (kind === 'severity' && RANK[transition.severity] > RANK[episode.worst.severity]) episode.worst = transition
+    if (kind === 'severity' && severityRank[transition.severity] > severityRank[episode.worst.severity])
+      episode.worst = transition
     if (kind !== 'cleared') continue
     episodes.push({ ...episode, cleared: transition, until })
     open.delete(key)

@@ -1,7 +1,7 @@
 import type { FaultCode } from '../acquire/message.ts'
 import type { Profile } from '../catalogue/catalogue.ts'
 import { faultTreatment, isElectrical } from '../catalogue/fault-codes.ts'
-import type { Severity } from '../catalogue/schema.ts'
+import { type Severity, severityRank } from '../catalogue/schema.ts'
 import { assembleEpisodes } from './episodes.ts'
 import type { Episode, Transition } from './transition.ts'
 
@@ -58,7 +58,6 @@ const ABSENT_MS = 60_000
 const PERSISTS_MS = 60_000
 const KEPT_MESSAGES = 32
 const RED_LAMP = /red|stop|rsl/i
-const RANK: Record<Severity, number> = { S1: 1, S2: 2, S3: 3, S4: 4 }
 
 /** Turns the lists of active J1939 fault codes of one machine into alarms. */
 export function faultWatch({ machine, profile }: FaultContext, state?: FaultState): FaultWatch {
@@ -124,7 +123,7 @@ export function faultWatch({ machine, profile }: FaultContext, state?: FaultStat
     if (code.oc !== undefined) run.count = Math.max(run.count ?? 0, code.oc)
     const before = run.severity
     run.severity = severity
-    if (RANK[severity] > RANK[run.worst]) run.worst = severity
+    if (severityRank[severity] > severityRank[run.worst]) run.worst = severity
     if (run.raised) return before === severity ? ended : [...ended, transition(key, run, 'severity', at, receivedAt)]
     const persists = isElectrical(code.fmi)
     if (persists && (run.messages < 2 || at - run.firstSeen < PERSISTS_MS)) return ended

@@ -1,6 +1,6 @@
 import type { FaultCode } from '../acquire/message.ts'
 import type { NamedRule, Profile } from '../catalogue/catalogue.ts'
-import type { Severity } from '../catalogue/schema.ts'
+import { type Severity, severityRank } from '../catalogue/schema.ts'
 import {
   FAILS,
   HOLDS,
@@ -106,7 +106,6 @@ const PAUSE_MS = 30 * 60_000
 /** The mode, the same in every type, in which a machine does nothing. */
 const MODE_OFF = 'off'
 const NO_DATA = 'no_data'
-const RANK: Record<Severity, number> = { S1: 1, S2: 2, S3: 3, S4: 4 }
 
 export function machineDetector(context: DetectorContext, state?: DetectorState): MachineDetector {
   let detection = startDetection(context, state)
@@ -378,10 +377,10 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
       return
     }
     alarm.active.add(level)
-    if (RANK[level.severity] <= RANK[alarm.facts.severity]) return
+    if (severityRank[level.severity] <= severityRank[alarm.facts.severity]) return
     alarm.shown = level
     alarm.facts = factsOf(level)
-    if (RANK[level.severity] > RANK[alarm.worst]) alarm.worst = level.severity
+    if (severityRank[level.severity] > severityRank[alarm.worst]) alarm.worst = level.severity
     tell(group.key, 'severity', alarm.facts, change, received)
   }
 
@@ -408,9 +407,9 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
     received: number,
   ) {
     const before = alarm.facts.severity
-    alarm.shown = [...alarm.active].reduce((a, b) => (RANK[b.severity] > RANK[a.severity] ? b : a))
+    alarm.shown = [...alarm.active].reduce((a, b) => (severityRank[b.severity] > severityRank[a.severity] ? b : a))
     alarm.facts = factsOf(alarm.shown)
-    if (RANK[alarm.facts.severity] > RANK[alarm.worst]) alarm.worst = alarm.facts.severity
+    if (severityRank[alarm.facts.severity] > severityRank[alarm.worst]) alarm.worst = alarm.facts.severity
     if (alarm.facts.severity === before) return
     tell(group.key, 'severity', alarm.facts, { ...change, since: alarm.since }, received)
   }
@@ -511,7 +510,7 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
 /** In order of time; at one instant the worst level comes first and goes last, so that it speaks for all. */
 function byTime(a: LevelChange, b: LevelChange): number {
   if (a.at !== b.at) return a.at - b.at
-  const rank = RANK[a.level.severity] - RANK[b.level.severity]
+  const rank = severityRank[a.level.severity] - severityRank[b.level.severity]
   return a.active ? -rank : rank
 }
 
