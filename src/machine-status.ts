@@ -28,7 +28,7 @@ async function writeStatus(trx: Transaction<Database>, changes: readonly StatusC
     const position = positionOf(sets)
     return {
       machine,
-      last_seen_at: date(receivedAt) ?? new Date(0),
+      last_seen_at: date(receivedAt),
       newest_measured_at: date(newest),
       online: online ?? null,
       latitude: position?.latitude ?? null,

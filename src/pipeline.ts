@@ -263,6 +263,12 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     if (status || events.length > 0) findings.ledgers.push({ machine: machine.id, status, events })
   }
 
+  /** What its hours are by now, where no message brings that. */
+  function noteHours(findings: Findings, { machine, ledger }: Workspace): void {
+    const nothing = { receivedAt: undefined, online: undefined, sets: [] }
+    findings.statuses.push({ machine: machine.id, ...nothing, hours: ledger.status() })
+  }
+
   async function recordFindings(trx: Transaction<Database>, findings: Findings): Promise<void> {
     const now = Date.now()
     await recordStatus(trx, findings.statuses)
@@ -388,11 +394,17 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     for (const id of await registry.refresh(Date.now())) unsettled.add(id)
     const changed = known(unsettled)
     if (changed.length > 0) {
-      const transitions = changed.flatMap((machine) => workspaces.replace(machine))
-      const touched = await workspaces.load(changed.filter(({ id }) => workspaces.has(id)))
+      const heard = await workspaces.heard(changed)
+      await workspaces.load(heard)
+      const transitions = heard.flatMap((machine) => workspaces.replace(machine))
+      const touched = await workspaces.load(heard)
       await recordAside(touched, async (findings, trx) => {
         for (const { id, state } of changed) await followMachineState(trx, id, { state, now: Date.now() })
         addAll(findings.transitions, transitions)
+        for (const workspace of touched.values()) {
+          noteLedger(findings, workspace, [])
+          noteHours(findings, workspace)
+        }
       })
     }
     unsettled.clear()
@@ -417,14 +429,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         const workspace = touched.get(machine)
         if (workspace) noteLedger(findings, workspace, workspace.ledger.apply(correction))
       }
-      for (const [id, { ledger }] of touched)
-        findings.statuses.push({
-          machine: id,
-          receivedAt: undefined,
-          online: undefined,
-          sets: [],
-          hours: ledger.status(),
-        })
+      for (const workspace of touched.values()) noteHours(findings, workspace)
       await markCorrectionsApplied(
         trx,
         pending.map(({ id }) => id),

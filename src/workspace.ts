@@ -77,6 +77,21 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
       return new Map(machines.map(({ id }) => [id, known.get(id) as Workspace]))
     },
 
+    /** Those of the machines that were ever heard. */
+    async heard(machines: readonly RegisteredMachine[]): Promise<RegisteredMachine[]> {
+      const ids = machines.map(({ id }) => id).filter((id) => !known.has(id))
+      const rows =
+        ids.length === 0
+          ? []
+          : await db
+              .selectFrom('stage_state')
+              .select('machine')
+              .where(sql<boolean>`machine = any(${ids}::text[])`)
+              .execute()
+      const stored = new Set(rows.map(({ machine }) => machine))
+      return machines.filter(({ id }) => known.has(id) || stored.has(id))
+    },
+
     /** Ids of machines to which something may happen without any message: a delay or a backlog was under way. */
     async waiting(): Promise<string[]> {
       const rows = await db

@@ -95,6 +95,8 @@ export interface LedgerState {
   heardAt?: number | undefined
   /** Until then a better source begins anew; later it goes on from where the last one stood. */
   settlesAt?: number | undefined
+  /** The type was changed and the machine has not been heard since: the time to settle begins with its next word. */
+  beginsAnew?: true | undefined
   counters: Record<string, CounterState>
   running?: RunningState | undefined
   /** Running time derived so far, and since when. */
@@ -146,7 +148,7 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
   if (state.type !== profile.type) {
     // another type counts by another counter: its programme begins with that one
     state.type = profile.type
-    state.settlesAt = state.heardAt === undefined ? undefined : state.heardAt + SETTLE_MS
+    state.beginsAnew = true
     chooseSource()
   }
 
@@ -181,6 +183,8 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
   function observeSet(set: ReadingSet, events: LedgerEvent[]): void {
     const at = set.measuredAt
     state.heardAt = Math.max(state.heardAt ?? at, at)
+    if (state.beginsAnew) state.settlesAt = at + SETTLE_MS
+    state.beginsAnew = undefined
     for (const [signal, limits] of tracked) {
       const value = set.values.get(signal)
       if (value !== undefined) observeCounter(signal, highest(value), at, limits, events)
@@ -246,7 +250,7 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
   function takeSource(source: string): void {
     const { service, heardAt = 0 } = state
     const { value, at } = sourceTotal(source)
-    const settling = state.settlesAt !== undefined && heardAt <= state.settlesAt
+    const settling = state.beginsAnew || (state.settlesAt !== undefined && heardAt <= state.settlesAt)
     if (!service || settling || !service.metered) {
       const start = source === RUNNING_SOURCE ? { hours: 0, at: state.derived?.since ?? at } : { hours: value, at }
       state.service = { source, shift: 0, metered: source !== RUNNING_SOURCE, start }

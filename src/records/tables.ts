@@ -65,7 +65,7 @@ export interface HistoryMovesTable {
 
 export interface MachineStatusTable {
   machine: string
-  last_seen_at: Date
+  last_seen_at: Date | null
   newest_measured_at: Date | null
   online: boolean | null
   latitude: number | null

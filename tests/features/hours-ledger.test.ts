@@ -246,6 +246,16 @@ test('another type begins with its own service counter', () => {
   })
 })
 
+test('another type waits with its counter until the machine is heard again', () => {
+  const ledger = hoursLedger(digger)
+  ledger.observe([hours(T0, 6300), hours(T0 + 2 * H, 6302)])
+  const retyped = hoursLedger(pumpTruck, JSON.parse(JSON.stringify(ledger.state())))
+  expect(retyped.status()).toMatchObject({ hours: 6302, source: 'engine_hours_h' })
+  const morning = T0 + 12 * H
+  retyped.observe([hours(morning, 6302), set(morning + MIN, { pumping_hours_h: 2900 })])
+  expect(retyped.status()).toMatchObject({ hours: 2900, source: 'pumping_hours_h', start: { hours: 2900 } })
+})
+
 test('stopped and started at every reading, it says the same', () => {
   const story = Array.from({ length: 300 }, (_, i) =>
     i % 7 === 3

@@ -52,7 +52,7 @@ create table history_moves (
 -- What the stages know of a machine from its own messages; written with the spool position.
 create table machine_status (
   machine text primary key references machines (id),
-  last_seen_at timestamptz not null,
+  last_seen_at timestamptz,
   newest_measured_at timestamptz,
   online boolean,
   latitude double precision,
