@@ -73,6 +73,8 @@ const TICK_MS = 5_000
 const SILENT_MS = 60_000
 const DROP_MS = 3_600_000
 const LONGEST_PAUSE_MS = 10_000
+/** So often a batch is tried before it is taken apart. */
+const PATIENCE = 3
 /** The past may take so long before the present has its turn again. */
 const LATE_TURN_MS = 300
 
@@ -120,8 +122,8 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   async function workOff(messages: readonly SpooledMessage[]): Promise<void> {
     const batch = decodeBatch(messages, parts)
     const judged = await newness.judge(batch.sets.map(({ set }) => set))
+    const end = (messages.at(-1) as SpooledMessage).next
     try {
-      const end = (messages.at(-1) as SpooledMessage).next
       if (end > recorded) {
         const touched = new Set<string>()
         for (const { set, position } of batch.sets) if (position >= recorded) touched.add(set.machine)
@@ -137,7 +139,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     }
     judged.commit()
     settle(batch, judged)
-    await moveOn(reader.position)
+    await moveOn(end)
   }
 
   /** The spool may forget what is recorded and stored. An older checkpoint is no loss: what is read again is recognised. */
@@ -164,11 +166,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         batch.quarantine.filter(({ position }) => position >= from),
       )
       await recordFindings(trx, findings)
-      await trx
-        .insertInto('spool_progress')
-        .values({ position: end })
-        .onConflict((conflict) => conflict.column('only_row').doUpdateSet({ position: end }))
-        .execute()
+      await saveProgress(trx, end)
       return newsOf(findings)
     })
   }
@@ -457,24 +455,56 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     return waiting || moreLate
   }
 
-  /** One batch; where it fails it is read and judged again, until it goes through. */
+  /** One batch. */
   async function next(): Promise<void> {
     const messages = reader.read(committed, MESSAGES_AT_ONCE, BYTES_AT_ONCE)
-    for (let failures = 0; messages.length > 0; ) {
+    if (messages.length > 0) await workThrough(messages, 0)
+    if (messages.length < GATHER_BELOW) await rest(GATHER_MS, true)
+  }
+
+  /**
+   * Works messages off, again and again until it goes through. Where no other part is to blame, the message that is
+   * the reason is found by halves and set aside: the others must not wait for it.
+   */
+  async function workThrough(messages: readonly SpooledMessage[], failedBefore: number): Promise<void> {
+    let fault: Error | undefined
+    for (let failures = failedBefore; !stopping; ) {
       try {
         if (failures > 0) await lookAgain()
-        await workOff(messages)
+        if (!fault || failures < PATIENCE) await workOff(messages)
+        else await isolate(messages, fault)
         trouble = undefined
-        break
+        return
       } catch (error) {
         failures++
+        fault = isOurFault(error) ? error : undefined
         trouble = error instanceof Error ? error.message : String(error)
         log.warn({ err: error, failures }, 'a batch could not be recorded and stored, trying again')
-        await pause(Math.min(100 * 2 ** failures, LONGEST_PAUSE_MS))
-        if (stopping) return
+        if (!fault || failures < PATIENCE) await pause(Math.min(100 * 2 ** failures, LONGEST_PAUSE_MS))
       }
     }
-    if (messages.length < GATHER_BELOW) await rest(GATHER_MS, true)
+  }
+
+  async function isolate(messages: readonly SpooledMessage[], fault: Error): Promise<void> {
+    const half = Math.floor(messages.length / 2)
+    if (half === 0) return setAside(messages[0] as SpooledMessage, fault)
+    await workThrough(messages.slice(0, half), PATIENCE - 1)
+    await workThrough(messages.slice(half), PATIENCE - 1)
+  }
+
+  /** Keeps a message that we fail at: it can be replayed after a fix. */
+  async function setAside(message: SpooledMessage, fault: Error): Promise<void> {
+    const { position, next, receivedAt, topic, payload: bytes } = message
+    log.error({ err: fault, topic, position }, 'a message could not be judged, it is kept in quarantine')
+    const end = Math.max(next, recorded)
+    await db.transaction().execute(async (trx) => {
+      const detail = `judging it failed: ${fault.message}`
+      await keepInQuarantine(trx, [{ position, item: 0, receivedAt, topic, reason: 'failed', detail, bytes }])
+      await saveProgress(trx, end)
+    })
+    recorded = end
+    counts.settle({ messages: [message], stored: 0, duplicate: 0, quarantined: 1 })
+    await moveOn(next)
   }
 
   /** What was not confirmed may have been recorded and stored all the same, before the connection broke. */
@@ -613,4 +643,21 @@ function push<T>(lists: Map<string, T[]>, key: string, item: T): void {
 async function recordedProgress(db: Kysely<Database>): Promise<number> {
   const row = await db.selectFrom('spool_progress').select('position').executeTakeFirst()
   return row?.position ?? 0
+}
+
+async function saveProgress(trx: Transaction<Database>, position: number): Promise<void> {
+  await trx
+    .insertInto('spool_progress')
+    .values({ position })
+    .onConflict((conflict) => conflict.column('only_row').doUpdateSet({ position }))
+    .execute()
+}
+
+/**
+ * Whether trying again is of no use, because our code fails at what it was given, or PostgreSQL refuses what we make of
+ * it (classes 22, 23 and 54: data, integrity, limits). Anything else may pass: connections, disks, memory.
+ */
+function isOurFault(error: unknown): error is Error {
+  if (error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError) return true
+  return error instanceof Error && 'code' in error && /^(22|23|54)\w{3}$/.test(String(error.code))
 }

@@ -35,6 +35,7 @@ export type QuarantineReason =
   | 'clock' // more than 5 min ahead of arrival
   | 'values' // no usable value
   | 'retention' // older than what is kept
+  | 'failed' // we failed at it, which is for us to mend
 
 /** What a codec makes of one message. Judgement of values and machines comes after it. */
 export type Decoded =
