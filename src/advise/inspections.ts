@@ -44,6 +44,7 @@ interface Subject {
   readonly ledger: Selectable<ServiceLedgersTable> | undefined
 }
 
+/** The inspection programme of all machines, over their records and the tasks of the catalogue. */
 export function inspectionProgramme(db: Kysely<Database>, catalogue: Catalogue): InspectionProgramme {
   const digests = new Map<ReadonlyMap<string, Task>, string>()
   const calendars = new Map<string, SiteCalendar>()

@@ -221,6 +221,7 @@ export async function noteAlarmOnTicket(
   })
 }
 
+/** Adds to a ticket's history, in the transaction of what happened. */
 export async function addTicketEvent(
   trx: Transaction<Database>,
   event: Omit<Selectable<TicketEventsTable>, 'id'>,

@@ -107,6 +107,11 @@ const PAUSE_MS = 30 * 60_000
 const MODE_OFF = 'off'
 const NO_DATA = 'no_data'
 
+/**
+ * Starts to judge one machine.
+ *
+ * @param state of an earlier detector of this machine, also under another type or other rules: it goes on from there
+ */
 export function machineDetector(context: DetectorContext, state?: DetectorState): MachineDetector {
   let detection = startDetection(context, state)
   return {
