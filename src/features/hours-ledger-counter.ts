@@ -98,9 +98,9 @@ export function readCounter(counter: CounterState, raw: number, at: number, limi
 /**
  * Somebody has decided about a doubt.
  *
- * `accept`: the counter is right, its total is what it reads. `continue`: another controller counts now, the total goes
- * on from the last good one. `set`: at the step, the total was `value`. In the last two, what the counter gained since
- * the step is added.
+ * `accept`: the counter was right, at the step its total was what it read. `continue`: another controller counts now,
+ * the total goes on from the last good one. `set`: at the step, the total was `value`. What the counter gained since
+ * the step is added; what it jumped or fell since, nobody was asked about.
  *
  * @returns the plausible progress since the step, which is use of the machine, and the time it took
  */
@@ -111,7 +111,7 @@ export function decideDoubt(
   value: number | undefined,
 ): { used: number; from: number; to: number } {
   const settled = {
-    accept: doubt.raw + counter.offset,
+    accept: doubt.value + counter.offset + doubt.progress,
     continue: total(counter) + doubt.progress,
     set: (value ?? doubt.raw) + doubt.progress,
   }[resolution]

@@ -134,6 +134,15 @@ for (const { resolution, value, after } of [
   })
 }
 
+test('a counter that falls after the jump that is accepted goes on from what was accepted', () => {
+  const ledger = hoursLedger(digger)
+  ledger.observe([hours(T0, 6300), hours(T0 + MIN, 6700), hours(T0 + H, 10), hours(T0 + 2 * H, 11)])
+  ledger.apply({ kind: 'doubt', signal: 'engine_hours_h', doubtAt: T0 + MIN, resolution: 'accept', value: undefined })
+  expect(ledger.status().hours).toBe(6701)
+  ledger.observe([hours(T0 + 3 * H, 12)])
+  expect(ledger.status().hours).toBe(6702)
+})
+
 test('a decision about a doubt that has settled changes nothing', () => {
   const ledger = hoursLedger(digger)
   ledger.observe([hours(T0, 6300), hours(T0 + MIN, 9000), hours(T0 + 2 * MIN, 6300)])

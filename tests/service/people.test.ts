@@ -166,6 +166,7 @@ test('the hour counter: no past, one reminder, no jump without a person', { time
   expect(first).toContain(6500)
   expect(await service.get('/machines/digger')).toMatchObject({ serviceHours: 6450.5 })
   await send(service, client, 'digger', [{ ts: start + 152 * HOUR, signals: { engine_hours_h: 6831.5 } }])
+  await send(service, client, 'night', oil(Date.now() - 2 * MINUTE, 60, 97))
   expect(await service.stop()).toBe(0)
 
   // what is older than what is kept goes, what was counted from it stays
@@ -183,4 +184,9 @@ test('the hour counter: no past, one reminder, no jump without a person', { time
   })
   expect(times.length).toBeGreaterThan(30)
   expect(await again.get('/machines/digger')).toMatchObject({ serviceHours: 6451.5 })
+
+  // a machine that has not been heard since the start is named: what was known of it follows its type
+  expect((await again.request('PATCH', '/api/v1/machines/night', { type: 'boom_pump' })).status).toBe(200)
+  await only(again, 'alarms', 'night', { state: 'unacknowledged', failureMode: 'CP-05' })
+  await only(again, 'tickets', 'night', { failureMode: 'CP-05' })
 })
