@@ -1,5 +1,6 @@
 import type { Kysely, Transaction } from 'kysely'
 import { type Decision, recordChange } from '../records/audit.ts'
+import { type Page, pageOf } from '../records/page.ts'
 import type { Database } from '../records/tables.ts'
 import type { QuarantineReason } from './message.ts'
 
@@ -108,7 +109,7 @@ function storable(text: string): string {
 export async function listQuarantine(
   db: Kysely<Database>,
   { reason, state = 'held', after, limit }: QuarantineQuery,
-): Promise<{ items: QuarantinedItem[]; next: number | null }> {
+): Promise<Page<QuarantinedItem>> {
   let query = db
     .selectFrom('quarantine')
     .select(COLUMNS)
@@ -117,8 +118,7 @@ export async function listQuarantine(
     .limit(limit + 1)
   if (reason !== undefined) query = query.where('reason', '=', reason)
   if (after !== undefined) query = query.where('id', '<', after)
-  const rows = await query.execute()
-  return { items: rows.slice(0, limit).map(itemOf), next: rows.length > limit ? (rows[limit - 1]?.id ?? null) : null }
+  return pageOf(await query.execute(), limit, itemOf, (row) => row.id)
 }
 
 /** @throws {QuarantineUnknown} */

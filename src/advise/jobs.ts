@@ -1,13 +1,14 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { z } from 'zod'
 import type { Catalogue } from '../catalogue/catalogue.ts'
+import { type Decision, recordChange } from '../records/audit.ts'
+import { type Page, pageOf } from '../records/page.ts'
 import type { Database } from '../records/tables.ts'
 import type { TicketDesk } from './desk.ts'
 import { putOnQueue } from './job-message.ts'
 import { machineRecord } from './machine-of-job.ts'
 import { evidenceSchema, jobPartSchema, prioritySchema, textSchema } from './maintenance-job.ts'
 import type { JobState, JobsTable } from './tables.ts'
-import type { Page } from './tickets.ts'
 
 /** There is no job of this id. */
 export class JobUnknown extends Error {
@@ -70,11 +71,7 @@ export async function listJobs(db: Kysely<Database>, { machine, state, after, li
   if (machine !== undefined) query = query.where('machine', '=', machine)
   if (state !== undefined) query = query.where('state', '=', state)
   if (after !== undefined) query = query.where('number', '<', after)
-  const rows = await query.execute()
-  return {
-    items: rows.slice(0, limit).map(jobOf),
-    next: rows.length > limit ? (rows[limit - 1]?.number ?? null) : null,
-  }
+  return pageOf(await query.execute(), limit, jobOf, ({ number }) => number)
 }
 
 /** @throws {JobUnknown} */
@@ -82,13 +79,6 @@ export async function jobById(db: Kysely<Database>, id: string): Promise<Job> {
   const row = await db.selectFrom('jobs').selectAll().where('id', '=', id).executeTakeFirst()
   if (!row) throw new JobUnknown(id)
   return jobOf(row)
-}
-
-export interface Decision {
-  readonly user: string
-  readonly reason?: string | undefined
-  /** Epoch ms. */
-  readonly now: number
 }
 
 /**
@@ -155,21 +145,10 @@ async function audit(
   action: string,
   before: Selectable<JobsTable>,
   after: Selectable<JobsTable>,
-  { user, reason, now }: Decision,
+  decision: Decision,
 ): Promise<void> {
-  const shown = ({ state, accepted_at }: Selectable<JobsTable>) => JSON.stringify({ state, acceptedAt: accepted_at })
-  await trx
-    .insertInto('audit')
-    .values({
-      at: new Date(now),
-      by: user,
-      action,
-      subject: before.id,
-      before: shown(before),
-      after: shown(after),
-      reason: reason ?? null,
-    })
-    .execute()
+  const shown = ({ state, accepted_at }: Selectable<JobsTable>) => ({ state, acceptedAt: accepted_at })
+  await recordChange(trx, { action, subject: before.id, before: shown(before), after: shown(after) }, decision)
 }
 
 function jobOf(row: Selectable<JobsTable>): Job {

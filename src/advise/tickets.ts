@@ -1,6 +1,7 @@
 import type { Kysely, Selectable, Transaction } from 'kysely'
 import { z } from 'zod'
 import { recordChange } from '../records/audit.ts'
+import { type Page, pageOf } from '../records/page.ts'
 import type { Database } from '../records/tables.ts'
 import { evidenceSchema, jobPartSchema, prioritySchema, textSchema, warrantySchema } from './maintenance-job.ts'
 import { type TicketEventsTable, type TicketState, type TicketsTable, ticketStates } from './tables.ts'
@@ -89,12 +90,6 @@ const ticketEventSchema = z.object({
 export const ticketWithHistorySchema = ticketSchema.extend({ history: z.array(ticketEventSchema) })
 export type TicketWithHistory = z.infer<typeof ticketWithHistorySchema>
 
-export interface Page<T> {
-  readonly items: T[]
-  /** Where the next page begins; null at the end. */
-  readonly next: number | null
-}
-
 export interface TicketQuery {
   readonly machine?: string | undefined
   readonly state?: TicketState | undefined
@@ -114,11 +109,7 @@ export async function listTickets(
   if (machine !== undefined) query = query.where('tickets.machine', '=', machine)
   if (state !== undefined) query = query.where('tickets.state', '=', state)
   if (after !== undefined) query = query.where('tickets.number', '<', after)
-  const rows = await query.execute()
-  return {
-    items: rows.slice(0, limit).map(ticketOf),
-    next: rows.length > limit ? (rows[limit - 1]?.number ?? null) : null,
-  }
+  return pageOf(await query.execute(), limit, ticketOf, ({ number }) => number)
 }
 
 /** @throws {TicketUnknown} */

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { pageOf } from '../records/page.ts'
 import { ApiProblem } from './problem.ts'
 
 /** What every list takes; a parameter that a list does not know is refused, for a filter that is misspelt would let all through. */
@@ -53,6 +54,5 @@ function noCursor(cursor: string): ApiProblem {
 
 /** A page out of a list that was asked for one more than `limit`, to see whether there is more. */
 export function cutPage<T>(items: readonly T[], limit: number, key: (item: T) => string | number) {
-  const last = items[limit - 1]
-  return toPage({ items: items.slice(0, limit), next: items.length > limit && last !== undefined ? key(last) : null })
+  return toPage(pageOf(items, limit, (item) => item, key))
 }

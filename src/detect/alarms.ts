@@ -2,6 +2,7 @@ import { type Kysely, type Selectable, sql } from 'kysely'
 import { z } from 'zod'
 import { severity } from '../catalogue/schema.ts'
 import { recordChange } from '../records/audit.ts'
+import { type Page, pageOf } from '../records/page.ts'
 import type { AlarmEventsTable, AlarmState, AlarmsTable, Database } from '../records/tables.ts'
 
 /** There is no alarm of this id. */
@@ -76,11 +77,11 @@ export interface AlarmQuery {
   readonly limit: number
 }
 
-/** Alarms, newest first. `next` is null at the end. */
+/** Alarms, newest first. */
 export async function listAlarms(
   db: Kysely<Database>,
   { machine, state, severity, after, limit }: AlarmQuery,
-): Promise<{ items: Alarm[]; next: string | null }> {
+): Promise<Page<Alarm, string>> {
   let query = db
     .selectFrom('alarms')
     .selectAll()
@@ -94,12 +95,7 @@ export async function listAlarms(
     const [at, id] = after.split(' ')
     query = query.where(sql<boolean>`(raised_at, id) < (${new Date(Number(at))}, ${id ?? ''})`)
   }
-  const rows = await query.execute()
-  const last = rows.length > limit ? rows[limit - 1] : undefined
-  return {
-    items: rows.slice(0, limit).map(alarmOf),
-    next: last === undefined ? null : `${last.raised_at.getTime()} ${last.id}`,
-  }
+  return pageOf(await query.execute(), limit, alarmOf, ({ raised_at, id }) => `${raised_at.getTime()} ${id}`)
 }
 
 /** @throws {AlarmUnknown} */

@@ -1,4 +1,5 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
+import { recordChange } from '../records/audit.ts'
 import type { Database } from '../records/tables.ts'
 import type { CounterCorrection, LedgerEvent, LedgerStatus } from './hours-ledger.ts'
 import type { DoubtKind, Resolution } from './hours-ledger-counter.ts'
@@ -171,11 +172,8 @@ export async function confirmCounter(db: Kysely<Database>, decision: CounterDeci
       .insertInto('counter_corrections')
       .values({ machine, kind: 'doubt', event, signal, resolution, value: value ?? null, at, by, note })
       .execute()
-    const after = JSON.stringify({ event, signal, resolution, value })
-    await trx
-      .insertInto('audit')
-      .values({ at: new Date(now), by, action: 'counter.confirm', subject: machine, after, reason: note })
-      .execute()
+    const change = { action: 'counter.confirm', subject: machine, after: { event, signal, resolution, value } }
+    await recordChange(trx, change, { user: by, reason: note ?? undefined, now })
   })
 }
 
@@ -203,11 +201,8 @@ export async function enterMeterReading(db: Kysely<Database>, reading: MeterRead
       .insertInto('counter_corrections')
       .values({ machine, kind: 'meter', value: hours, at: new Date(at), by, note })
       .execute()
-    const after = JSON.stringify({ hours, at: new Date(at) })
-    await trx
-      .insertInto('audit')
-      .values({ at: new Date(now), by, action: 'meter.enter', subject: machine, after, reason: note })
-      .execute()
+    const change = { action: 'meter.enter', subject: machine, after: { hours, at: new Date(at) } }
+    await recordChange(trx, change, { user: by, reason: note ?? undefined, now })
   })
 }
 
