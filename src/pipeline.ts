@@ -216,11 +216,10 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       addAll(findings.transitions, workspace.detector.heard(receivedAt))
       const events = workspace.ledger.observe(sets.filter(({ values }) => values.size > 0))
       noteLedger(findings, workspace, events)
-      const online = inOrder.findLast((item) => 'kind' in item && item.kind === 'status')
       findings.statuses.push({
         machine: id,
         receivedAt,
-        online: online && 'online' in online ? online.online : undefined,
+        online: lastWord(received.get(id) ?? []),
         sets,
         hours: workspace.ledger.status(),
       })
@@ -613,6 +612,16 @@ function inOrderOfTime(received: Received[]): (ReadingSet | Notice)[] {
     })
     .sort((a, b) => a.at - b.at)
     .map(({ item }) => item)
+}
+
+/** Whether the machine is online by the last status received; readings after one that said no make it unknown. */
+function lastWord(received: readonly Received[]): boolean | undefined {
+  let online: boolean | undefined
+  for (const { item } of [...received].sort((a, b) => a.position - b.position)) {
+    if ('kind' in item && item.kind === 'status') online = item.online
+    else if (online === false) online = undefined
+  }
+  return online
 }
 
 function lastReceipt(items: readonly { readonly receivedAt: number }[], atLeast: number): number {

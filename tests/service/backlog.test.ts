@@ -171,4 +171,17 @@ test('fault codes, status and will, and what stands for no value', { timeout: 60
   await until(async () => ((await machine('pump')).online ? undefined : true))
   await publish(client, 'machines/pump/telemetry', { ts: Date.now(), signals: { engine_speed_rpm: 700 } })
   await until(async () => ((await machine('pump')).online ? true : undefined))
+
+  // the will of the connection before, and readings right behind it
+  await publish(client, 'machines/pump/status', { ts: Date.now(), online: true })
+  await settled()
+  const words: [string, object][] = [
+    ['status', { online: false }],
+    ['telemetry', { ts: Date.now(), signals: { engine_speed_rpm: 710 } }],
+  ]
+  await Promise.all(words.map(([kind, payload]) => publish(client, `machines/pump/${kind}`, payload)))
+  await until(async () =>
+    (await service.get('/machines/pump/latest')).signals.engine_speed_rpm.value === 710 ? true : undefined,
+  )
+  expect(await machine('pump')).toMatchObject({ online: true })
 })
