@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { MessageChannel, Worker } from 'node:worker_threads'
 import type { BrokerFront } from './acquire/broker-front.ts'
 import { openReceipts } from './acquire/counts.ts'
@@ -9,13 +10,15 @@ import { openSpool, type Spool } from './acquire/spool.ts'
 import { messageKind } from './acquire/topics.ts'
 import { type Environment, readConfig, settingsHelp } from './config.ts'
 import { type Log, openLog } from './log.ts'
-import { holdDataFolder } from './records/data-folder.ts'
+import { DataFolderHeld, holdDataFolder } from './records/data-folder.ts'
 import { joinThread, type Peer } from './rpc.ts'
 import { onStopSignal } from './stop-signal.ts'
 import type { OfficeThread, PartState, PipelineThread, ReceivingThread, ThreadStart } from './threads.ts'
 
 /** Everything has to be down by then; a part that hangs must not keep the process. */
 const STOP_MS = 4_700
+/** Ctrl-C also ends the programs that a start waits for, and may be heard there first. */
+const CTRL_C_MS = 50
 /** V8 would let short-lived objects take 48 MB in each thread; with less it only collects them more often. */
 const PIPELINE_YOUNG_MB = 24
 const OFFICE_YOUNG_MB = 12
@@ -62,9 +65,13 @@ async function run(config: Environment, log: Log): Promise<void> {
   }
 
   onStopSignal(() => void stop(0), endAtOnce)
+  process.once('disconnect', () => void stop(0)) // the demo, which has started us, is gone
 
   try {
-    const hold = await holdDataFolder(dataFolder, {})
+    const hold = await holdDataFolder(dataFolder, {}).catch((error: unknown) => {
+      if (error instanceof DataFolderHeld) throw error
+      throw new Error(`OUTRIGGER_DATA cannot be used: ${error instanceof Error ? error.message : error}`)
+    })
     running.push({ name: 'data folder', stop: () => hold.release() })
 
     const receipts = openReceipts()
@@ -132,11 +139,13 @@ async function run(config: Environment, log: Log): Promise<void> {
       'ready',
     )
   } catch (error) {
+    await delay(CTRL_C_MS)
     if (stopping) return
     stopping = true
-    const deadline = setTimeout(endAtOnce, STOP_MS)
-    for (const { stop: end } of running.reverse()) await end().catch(() => undefined)
-    clearTimeout(deadline)
+    const ended = (async () => {
+      for (const { stop: end } of running.reverse()) await end().catch(() => undefined)
+    })()
+    await Promise.race([ended, delay(STOP_MS)])
     throw error
   }
 }

@@ -47,18 +47,14 @@ let postgresTrouble: string | undefined
 let wake = () => {}
 const ending = new AbortController()
 let stopping = false
+/** What `stop` has to wait for: only a PostgreSQL that has been started can be stopped. */
+let beginning: Promise<unknown> | undefined
 
 const offered: OfficeThread = {
-  async openRecords() {
-    const { connection: found, where } = await startRecords()
-    connection = found
-    records = await openRecords(found, {
-      onLost: (error) => log.warn({ err: error }, 'connection to the records lost'),
-    })
-    stops.push({ name: 'records', stop: async () => records?.close() })
-    await migrate(records.pool)
-    setImmediate(catalogue) // read while the stages begin
-    return { connection: found, where }
+  openRecords() {
+    const opening = beginRecords()
+    beginning = opening.catch(() => {}) // told to the caller
+    return opening
   },
 
   async open() {
@@ -123,6 +119,7 @@ const offered: OfficeThread = {
   },
 
   async stop() {
+    await beginning
     for (const { name, stop } of stops.reverse())
       await stop().catch((error: unknown) => log.error({ err: error, stopping: name }, 'a part did not stop cleanly'))
   },
@@ -135,6 +132,18 @@ const pipeline = joinThread<PipelineThread>(pipelinePort, { ...offered })
 function catalogue(): Catalogue {
   loaded ??= openCatalogue(config)
   return loaded
+}
+
+async function beginRecords(): ReturnType<OfficeThread['openRecords']> {
+  const { connection: found, where } = await startRecords()
+  connection = found
+  records = await openRecords(found, {
+    onLost: (error) => log.warn({ err: error }, 'connection to the records lost'),
+  })
+  stops.push({ name: 'records', stop: async () => records?.close() })
+  await migrate(records.pool)
+  setImmediate(catalogue) // read while the stages begin
+  return { connection: found, where }
 }
 
 async function startRecords(): Promise<{ connection: EmbeddedPostgres['connection'] | string; where: string }> {

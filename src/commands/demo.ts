@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createWriteStream } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
+import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type FleetMachine, simulateFleet, startFor } from '../../simulators/fleet.ts'
@@ -29,7 +28,8 @@ else {
   try {
     process.exitCode = await demo()
   } catch (error) {
-    if (!(error instanceof ConfigInvalid)) throw error
+    const isForPeople = error instanceof Error && (error instanceof ConfigInvalid || 'syscall' in error)
+    if (!isForPeople) throw error
     console.error(`the demo cannot start: ${error.message}`)
     process.exitCode = 1
   }
@@ -50,7 +50,7 @@ async function demo(): Promise<number> {
   await mkdir(dataFolder, { recursive: true })
   const logFile = join(dataFolder, 'demo.log')
   say(`Starting Outrigger: broker, stores, queue, service desk, API. Its log goes to ${logFile}`)
-  const service = startService(logFile)
+  const service = startService(await open(logFile, 'w'))
   const stopping = new AbortController()
   let asked = false
   const stop = () => stopping.abort()
@@ -110,13 +110,12 @@ function say(line: string): void {
 }
 
 /** The service as `npm start` runs it, in a process of its own; Ctrl-C reaches it through us alone. */
-function startService(logFile: string) {
+function startService(logFile: FileHandle) {
   const child = spawn(process.execPath, [join(projectRoot, 'bin', 'run.mjs'), 'start'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'], // a channel that closes with us, however we end
     detached: true,
   })
-  const log = createWriteStream(logFile)
-  child.stdout.pipe(log)
+  child.stdout.pipe(logFile.createWriteStream())
   child.stderr.on('data', (chunk) => process.stderr.write(chunk))
   process.on('exit', () => child.kill('SIGKILL'))
   const ended = once(child, 'exit')
