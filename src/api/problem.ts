@@ -56,8 +56,10 @@ const statusOfError: Readonly<Record<string, number>> = {
 /** Turns whatever a route threw into problem details; nothing internal leaves the house with a 500. */
 export function answerProblem(error: FastifyError | ApiProblem, request: FastifyRequest, reply: FastifyReply): void {
   const problem = problemOf(error, request)
-  if (problem.status >= 500)
-    request.log.error({ err: error, method: request.method, url: request.url }, 'request failed')
+  const facts = { err: error, method: request.method, url: request.url }
+  if (request.raw.complete === false) request.log.debug(facts, 'request ended by its sender')
+  else if (problem.status === 503) request.log.warn(facts, 'request failed, the records are away')
+  else if (problem.status >= 500) request.log.error(facts, 'request failed')
   void reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem))
 }
 
