@@ -115,8 +115,8 @@ function startService(logFile: FileHandle) {
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'], // a channel that closes with us, however we end
     detached: true,
   })
-  child.stdout.pipe(logFile.createWriteStream())
-  child.stderr.on('data', (chunk) => process.stderr.write(chunk))
+  child.stdout?.pipe(logFile.createWriteStream())
+  child.stderr?.on('data', (chunk) => process.stderr.write(chunk))
   process.on('exit', () => child.kill('SIGKILL'))
   const ended = once(child, 'exit')
   return {

@@ -23,7 +23,10 @@ test('the demo leads to a ticket and an inspection reminder, stops when told to,
     told += chunk
   })
   const api = await until(async () => /(http:\S+)\/docs/.exec(told)?.[1], 40_000)
-  const items = async (path: string) => (await (await fetch(`${api}/api/v1/${path}`)).json()).items as any[]
+  const items = async (path: string) => {
+    const page = (await (await fetch(`${api}/api/v1/${path}`)).json()) as { items: any[] }
+    return page.items
+  }
 
   const [ticket] = await until(async () => {
     const tickets = await items('tickets')
