@@ -170,9 +170,10 @@ async function register(api: string): Promise<FleetMachine[]> {
   return machines
 }
 
-/** Some hours back, but never before what an earlier run has stored. */
+/** Some hours back, but never before what an earlier run has stored of the fleet. */
 async function startOfClock(api: string): Promise<number> {
   const { items } = await get<{ items: ApiMachine[] }>(api, 'machines?limit=1000')
-  const stored = items.map(({ newestMeasuredAt }) => (newestMeasuredAt ? Date.parse(newestMeasuredAt) : 0))
+  const ours = items.filter(({ id }) => fleet.some(({ machine }) => machine.id === id))
+  const stored = ours.map(({ newestMeasuredAt }) => (newestMeasuredAt ? Date.parse(newestMeasuredAt) : 0))
   return Math.min(Date.now(), Math.max(startFor(Date.now(), SPEED, CATCH_UP_MS), ...stored.map((at) => at + 1_000)))
 }
