@@ -18,13 +18,14 @@ test('two signals at once, as npm and a terminal send them, are one', async () =
 
 test('a stop during the start leaves no PostgreSQL', async () => {
   const folder = await dataFolder()
+  const lockFile = join(folder, 'records', 'pgdata', 'postmaster.pid')
   const child = spawnService(folder)
   onTestFinished(() => void child.kill('SIGKILL'))
   const ended = once(child, 'exit')
-  await until(() => stat(join(folder, 'records', 'pgdata')).catch(() => undefined)) // it is about to run
+  await until(() => stat(lockFile).catch(() => undefined)) // it has begun, and is not ready
   child.kill('SIGTERM')
   expect(await ended).toEqual([0, null])
-  await expect(access(join(folder, 'records', 'pgdata', 'postmaster.pid'))).rejects.toThrow('ENOENT')
+  await expect(access(lockFile)).rejects.toThrow('ENOENT')
 })
 
 test('the service of a demo ends when the demo is killed', { timeout: 30_000 }, async () => {
