@@ -32,6 +32,8 @@ const POLL_MS = 5_000
 /** What a machine's cab is told is gathered for so long. */
 const ADVICE_MS = 1_000
 const ADVICE_RETRY_MS = 10_000
+/** Before PostgreSQL is started again. */
+const POSTGRES_PAUSE_MS = 1_000
 /** A fleet of them is told in turns, so that no job waits for it. */
 const ADVICE_AT_ONCE = 100
 
@@ -149,12 +151,33 @@ async function beginRecords(): ReturnType<OfficeThread['openRecords']> {
 async function startRecords(): Promise<{ connection: EmbeddedPostgres['connection'] | string; where: string }> {
   if (config.DATABASE_URL) return { connection: config.DATABASE_URL, where: new URL(config.DATABASE_URL).host }
   const postgres = await startEmbeddedPostgres({ folder: dataFolder, log })
-  stops.push({ name: 'PostgreSQL', stop: () => postgres.stop() })
-  void postgres.exited.then((reason) => {
-    postgresTrouble = reason
-    log.error({ reason }, 'PostgreSQL has ended')
-  })
+  const running = { current: postgres }
+  stops.push({ name: 'PostgreSQL', stop: () => running.current.stop() })
+  void keepPostgres(running)
   return { connection: postgres.connection, where: postgres.where }
+}
+
+/** Starts PostgreSQL again when it ends by itself; everything that waits for the records goes on where it was. */
+async function keepPostgres(running: { current: EmbeddedPostgres }): Promise<void> {
+  for (;;) {
+    const reason = await running.current.exited
+    postgresTrouble = reason
+    log.error({ reason }, 'PostgreSQL has ended, starting it again')
+    while (!stopping && postgresTrouble !== undefined) {
+      await delay(POSTGRES_PAUSE_MS, undefined, { signal: ending.signal }).catch(() => {})
+      if (stopping) return
+      try {
+        await running.current.stop() // lets go of its folder
+        running.current = await startEmbeddedPostgres({ folder: dataFolder, log })
+        postgresTrouble = undefined
+        log.info('PostgreSQL is back')
+      } catch (error) {
+        postgresTrouble = error instanceof Error ? error.message : String(error)
+        log.error({ err: error }, 'PostgreSQL does not start')
+      }
+    }
+    if (stopping) return
+  }
 }
 
 async function listen(app: FastifyInstance): Promise<string> {

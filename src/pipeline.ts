@@ -72,7 +72,7 @@ const GATHER_BELOW = 500
 const TICK_MS = 5_000
 const SILENT_MS = 60_000
 const DROP_MS = 3_600_000
-const LONGEST_PAUSE_MS = 10_000
+const LONGEST_PAUSE_MS = 2_000
 /** So often a batch is tried before it is taken apart. */
 const PATIENCE = 3
 /** The past may take so long before the present has its turn again. */

@@ -1,7 +1,7 @@
 import { createPostgresBackend, runMigrations, withBackend } from 'bullmq'
-import pg from 'pg'
 import type { Log } from '../log.ts'
 import type { RecordsConnection } from '../records/data-folder.ts'
+import { LastingClient } from '../records/lasting-client.ts'
 import type { QueueJobName } from './tables.ts'
 
 const bullmq = withBackend(createPostgresBackend)
@@ -25,7 +25,7 @@ const attempts = 12
  */
 export async function openQueue(connection: RecordsConnection | string, log: Log): Promise<MaintenanceQueue> {
   const settings = connectionSettings(connection)
-  const client = new pg.Client(settings)
+  const client = new LastingClient(settings)
   await client.connect()
   try {
     await runMigrations(client, schema)
@@ -78,5 +78,6 @@ export async function followQueue(connection: RecordsConnection | string, log: L
 }
 
 function connectionSettings(connection: RecordsConnection | string) {
-  return typeof connection === 'string' ? { connectionString: connection } : connection
+  const where = typeof connection === 'string' ? { connectionString: connection } : connection
+  return { ...where, Client: LastingClient }
 }

@@ -1,6 +1,7 @@
 import { Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
 import type { RecordsConnection } from './data-folder.ts'
+import { LastingClient } from './lasting-client.ts'
 import type { Database } from './tables.ts'
 
 /** The records: machines, alarms, jobs, inspections and what people changed. */
@@ -37,7 +38,7 @@ export async function openRecords(
   { connections = 8, onLost = () => {} }: RecordsConfig = {},
 ): Promise<Records> {
   const where = typeof connection === 'string' ? { connectionString: connection } : connection
-  const pool = new pg.Pool({ ...where, max: connections, types, application_name: 'outrigger' })
+  const pool = new pg.Pool({ ...where, Client: LastingClient, max: connections, types, application_name: 'outrigger' })
   let closing = false
   pool.on('error', (error) => closing || onLost(error))
   const db = new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { connectClient, dataFolder, publish, type RunningService, startService, until } from './running-service.ts'
@@ -44,4 +46,20 @@ test('killed at ten moments between alarm and ticket: one ticket each, no acknow
   const { items } = await service.get('/tickets?limit=1000')
   expect(items.map(({ machine }: { machine: string }) => machine).sort()).toEqual([...published.keys()].sort())
   expect((await service.get('/jobs?limit=1000')).items).toHaveLength(published.size)
+})
+
+test('PostgreSQL killed under the service: it is started again, and what came meanwhile leads to its ticket', {
+  timeout: 90_000,
+}, async () => {
+  const service = await startService(await dataFolder(), { LOG_LEVEL: 'fatal' })
+  await service.post('/machines', { id: 'pump-1', type: 'boom_pump' })
+  const [postmaster] = (await readFile(join(service.folder, 'records', 'pgdata', 'postmaster.pid'), 'utf8')).split('\n')
+  process.kill(Number(postmaster), 'SIGKILL')
+  await publishFault(service, 'pump-1')
+  const [ticket] = await until(async () => {
+    const { status, body } = await service.request('GET', '/api/v1/tickets?machine=pump-1')
+    return status === 200 && body.items.length > 0 ? body.items : undefined
+  }, 40_000)
+  expect(ticket).toMatchObject({ failureMode: 'CP-05' })
+  expect((await service.request('GET', '/readyz')).body).toMatchObject({ ready: true })
 })
