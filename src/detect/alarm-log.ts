@@ -183,12 +183,27 @@ async function recordSeverity(trx: Trx, transition: Transition, open: Alarm, { n
 async function recordClear(trx: Trx, transition: Transition, open: Alarm, { now }: AlarmLogParts): Promise<void> {
   const { at, receivedAt, severity } = transition
   const historical = receivedAt - at > HISTORICAL_MS && !(await clearedInTime(trx, open.id))
+  // with the severity goes what was compared then
+  const { value, limit_value } = (await lastOfSeverity(trx, open.id, severity)) ?? open
+  const cleared_at = new Date(at)
   await trx
     .updateTable('alarms')
-    .set({ state: afterClear(open), severity, historical, cleared_at: new Date(at), updated_at: new Date(now) })
+    .set({ state: afterClear(open), severity, value, limit_value, historical, cleared_at, updated_at: new Date(now) })
     .where('id', '=', open.id)
     .execute()
   await addEvent(trx, open.id, 'cleared', { ...transition, now })
+}
+
+function lastOfSeverity(trx: Trx, alarm: string, severity: Severity) {
+  return trx
+    .selectFrom('alarm_events')
+    .select(['value', 'limit_value'])
+    .where('alarm', '=', alarm)
+    .where('kind', 'in', ['raised', 'severity'])
+    .where('severity', '=', severity)
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst()
 }
 
 /** Whether the alarm has cleared before while that was news. */

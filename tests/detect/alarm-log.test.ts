@@ -126,6 +126,7 @@ describe('the states of ISA-18.2', () => {
       transition(machine, 'cleared', 13, { severity: 'S3', value: 80 }),
     ])
     expect(await shortOf(machine)).toEqual(['returned S3 10 13'])
+    expect(await alarmsOf(machine)).toMatchObject([{ value: 97, limit: 95 }])
     expect(await eventsOf(machine)).toEqual(['raised severity severity cleared'])
   })
 
