@@ -1,9 +1,10 @@
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Profile } from '../../src/catalogue/catalogue.ts'
 import { loadCatalogue } from '../../src/catalogue/load.ts'
 import { ruleSeverity } from '../../src/catalogue/rules.ts'
 import type { Condition, Measure } from '../../src/catalogue/schema.ts'
+import { machinePicture } from '../../src/features/machine-picture.ts'
 import { projectRoot } from '../../src/root.ts'
 
 const catalogue = loadCatalogue(join(projectRoot, 'catalogue'))
@@ -477,6 +478,39 @@ test('modes of each type', () => {
   )
   expect(catalogue.modeCodes.get('off')).toBe(0)
   expect(new Set(catalogue.modeCodes.values()).size).toBe(catalogue.modeCodes.size)
+})
+
+test('every limit that is bound to modes is meant in one that follows from signals', () => {
+  const blind = TYPES.flatMap((type) => {
+    const { modeFrom, rules, signals } = typeOf(type)
+    const told = new Set(modeFrom.map(({ mode }) => mode))
+    return [...rules.values()]
+      .filter((rule) =>
+        [rule.modes, signals.get(rule.signal)?.modes].some((modes) => modes?.every((m) => !told.has(m))),
+      )
+      .map(({ id }) => `${type} ${id}`)
+  })
+  expect(blind).toEqual([])
+})
+
+describe('a machine on tracks travels when either track is driven', () => {
+  for (const { type, mode } of [
+    { type: 'crawler_crane', mode: 'transit' },
+    { type: 'excavator', mode: 'travelling' },
+  ]) {
+    for (const track of ['travel_pressure_bar_1', 'travel_pressure_bar_2']) {
+      test(`${track} of ${type}`, () => {
+        const picture = machinePicture(typeOf(type))
+        const values = new Map([
+          ['engine_speed_rpm', 1500],
+          [track, 200],
+        ])
+        const at = Date.UTC(2026, 0, 5, 8)
+        picture.take({ device: 'm-1', machine: 'm-1', measuredAt: at, receivedAt: at, seq: undefined, values })
+        expect(picture.mode(at)).toBe(mode)
+      })
+    }
+  }
 })
 
 test('service counters with their fallbacks', () => {
