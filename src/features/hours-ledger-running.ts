@@ -51,6 +51,10 @@ export function runningTime({ serviceCounter, signals }: Profile) {
       next.running = conditions.every((condition) => holds(condition, next))
       return { state: next, ranMs, from }
     },
+
+    /** Whether the machine has ever told what running time needs: one that never did has not stood still, it is unknown. */
+    isTold: ({ values }: RunningState): boolean =>
+      conditions.every(({ signal, orUnknown }) => orUnknown || values[signal] !== undefined),
   }
 
   function holds({ signal, above, below, equals, orUnknown }: Condition, { at, steps, values }: RunningState): boolean {

@@ -217,9 +217,10 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
 
   function observeRunning(set: ReadingSet): void {
     const observed = running.observe(state.running, set)
-    const began = state.running === undefined && observed.state !== undefined
     state.running = observed.state
-    if (began) state.derived = { hours: 0, since: set.measuredAt }
+    if (!state.derived && observed.state && running.isTold(observed.state)) {
+      state.derived = { hours: 0, since: set.measuredAt }
+    }
     if (!state.derived || observed.state?.at !== set.measuredAt) return
     state.derived.hours += observed.ranMs / HOUR_MS
     // many machines send nothing with the engine off: a night is part of a usual day, a silent day is unknown

@@ -194,6 +194,28 @@ test('without a counter the running time counts; gaps count nothing', () => {
   expect(ledger.status().hours).toBeCloseTo(1 + 1 / 60)
 })
 
+test('a machine that never told whether it runs has no hours, not zero', () => {
+  const ledger = hoursLedger({
+    ...pumpTruck,
+    serviceCounter: {
+      ...pumpTruck.serviceCounter,
+      running: [{ signal: 'pto_engaged', equals: 1, orUnknown: true }, ...pumpTruck.serviceCounter.running],
+    },
+    signals: new Map([
+      ...pumpTruck.signals,
+      ['pto_engaged', { unit: '–', counter: false, sent: 'on_change', intervalSeconds: 900 }],
+    ] as [string, never][]),
+  })
+  const minutes = (from: number, values: Record<string, SignalValue>) =>
+    ledger.observe(Array.from({ length: 60 }, (_, minute) => set(from + minute * MIN, values)))
+  minutes(T0, { hyd_oil_temp_c: 60 })
+  minutes(T0 + H, { pto_engaged: 1 })
+  expect(ledger.status()).toMatchObject({ hours: undefined, source: undefined, start: undefined })
+  minutes(T0 + 2 * H, { engine_speed_rpm: 1500 })
+  expect(ledger.status()).toMatchObject({ source: 'running_time', start: { hours: 0, at: T0 + 2 * H } })
+  expect(ledger.status().hours).toBeCloseTo(59 / 60)
+})
+
 test('the first hour reading replaces running time as the starting point', () => {
   const ledger = hoursLedger(digger)
   for (let minute = 0; minute <= 60; minute++) ledger.observe([set(T0 + minute * MIN, { engine_speed_rpm: 1500 })])
