@@ -111,11 +111,11 @@ export function readConfig(environment: NodeJS.ProcessEnv): Environment {
     Object.entries(environment).filter(([name, value]) => value !== '' && Object.hasOwn(environmentSchema.shape, name)),
   )
   const parsed = environmentSchema.safeParse(given)
-  const faults = parsed.success
-    ? crossFaults(parsed.data)
-    : parsed.error.issues.map(
-        (issue) => `${issue.path.join('.')}: ${issue.message}, got ${shown(issue.path[0], given)}`,
-      )
+  const issues = parsed.error?.issues ?? []
+  const faults = [
+    ...issues.map((issue) => `${issue.path.join('.')}: ${issue.message}, got ${shown(issue.path[0], given)}`),
+    ...crossFaults(given),
+  ]
   if (!parsed.success || faults.length > 0)
     throw new ConfigInvalid(`the settings cannot be used:\n  ${faults.join('\n  ')}`)
   return parsed.data
@@ -127,13 +127,15 @@ function shown(variable: PropertyKey | undefined, given: Record<string, unknown>
   return secrets.has(String(variable)) ? '(not shown)' : `'${given[String(variable)]}'`
 }
 
-function crossFaults(config: Environment): string[] {
+/** What settings ask of each other; looks at them as given, so that a wrong one beside them hides none of it. */
+function crossFaults(given: NodeJS.ProcessEnv): string[] {
+  const { HOST, MQTT_HOST, MQTT_USERNAME, MQTT_PASSWORD } = given
   const faults: string[] = []
-  if (!isLoopback(config.HOST) && !config.OUTRIGGER_API_TOKEN)
-    faults.push(`OUTRIGGER_API_TOKEN: needed, because HOST is ${config.HOST} and not loopback`)
-  if (!config.MQTT_URL && !isLoopback(config.MQTT_HOST) && !(config.MQTT_USERNAME && config.MQTT_PASSWORD))
-    faults.push(`MQTT_USERNAME, MQTT_PASSWORD: needed, because MQTT_HOST is ${config.MQTT_HOST} and not loopback`)
-  if (Boolean(config.MQTT_USERNAME) !== Boolean(config.MQTT_PASSWORD))
+  if (HOST && !isLoopback(HOST) && !given.OUTRIGGER_API_TOKEN)
+    faults.push(`OUTRIGGER_API_TOKEN: needed, because HOST is ${HOST} and not loopback`)
+  if (!given.MQTT_URL && MQTT_HOST && !isLoopback(MQTT_HOST) && !(MQTT_USERNAME && MQTT_PASSWORD))
+    faults.push(`MQTT_USERNAME, MQTT_PASSWORD: needed, because MQTT_HOST is ${MQTT_HOST} and not loopback`)
+  if (Boolean(MQTT_USERNAME) !== Boolean(MQTT_PASSWORD))
     faults.push('MQTT_USERNAME, MQTT_PASSWORD: one is of no use without the other')
   return faults
 }

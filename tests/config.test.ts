@@ -26,6 +26,11 @@ test('every fault is named at once, each with its variable and without secrets',
   expect(message).not.toContain('short-secret')
 })
 
+test('what settings ask of each other is named beside what is wrong by itself', () => {
+  const message = String(catchError(() => readConfig({ PORT: 'x', HOST: '0.0.0.0', MQTT_HOST: '0.0.0.0' })))
+  for (const variable of ['PORT', 'OUTRIGGER_API_TOKEN', 'MQTT_USERNAME']) expect(message).toContain(variable)
+})
+
 for (const { name, environment, fault } of [
   { name: 'an API beyond loopback without a token', environment: { HOST: '0.0.0.0' }, fault: 'OUTRIGGER_API_TOKEN' },
   {
