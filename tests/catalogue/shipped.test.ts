@@ -636,6 +636,14 @@ test('parts of a mode have class, quantity and unit; only a blockage needs none'
   expect(plates).toEqual(['A', 'A', 'A'])
 })
 
+test('whatever tells of a worn main pump is one cause, so that it becomes one job', () => {
+  const pumps = { boom_pump: 'CP-01', mobile_crane: 'MC-06', crawler_crane: 'MC-06', excavator: 'EX-01' }
+  const signals = ['case_drain_flow_l_min', 'pump_vib_rms_mm_s', 'pump_vib_kurtosis', 'pump_vib_env_g']
+  for (const [type, code] of Object.entries(pumps))
+    for (const signal of signals)
+      expect(typeOf(type).rules.get(`${signal}.high`)?.failureMode, `${type} ${signal}`).toBe(code)
+})
+
 test('a limit has the severity of its failure mode', () => {
   const severities = (type: string, id: string) => {
     const profile = typeOf(type)
