@@ -7,7 +7,7 @@ import { advise } from './advise/advisor.ts'
 import { builtinDesk } from './advise/builtin-desk.ts'
 import { startDeskWorker } from './advise/desk-worker.ts'
 import { listOperatorTasks } from './advise/inspection-list.ts'
-import { inspectionProgramme } from './advise/inspections.ts'
+import { type InspectionProgramme, inspectionProgramme } from './advise/inspections.ts'
 import { type Outbox, startOutbox } from './advise/outbox.ts'
 import { openQueue } from './advise/queue.ts'
 import { buildApi } from './api/api.ts'
@@ -38,11 +38,11 @@ const POSTGRES_PAUSE_MS = 1_000
 const ADVICE_AT_ONCE = 100
 
 const log = openLog('office', config.LOG_LEVEL)
-const programme = { current: undefined as ReturnType<typeof inspectionProgramme> | undefined }
 const stops: { name: string; stop: () => Promise<unknown> }[] = []
 const changed = new Set<string>()
 const toAdvise = new Set<string>()
 let records: Records | undefined
+let programme: InspectionProgramme | undefined
 let connection: Awaited<ReturnType<OfficeThread['openRecords']>>['connection'] | undefined
 let loaded: Catalogue | undefined
 let postgresTrouble: string | undefined
@@ -66,7 +66,7 @@ const offered: OfficeThread = {
     stops.push({ name: 'queue', stop: () => queue.close() })
     const outbox = startOutbox({ db, queue, log })
     stops.push({ name: 'outbox', stop: () => outbox.stop() })
-    programme.current = inspectionProgramme(db, catalogue())
+    programme = inspectionProgramme(db, catalogue())
 
     const now = () => Date.now()
     const desk = config.DESK === 'builtin' ? builtinDesk({ db, now }) : undefined
@@ -228,11 +228,11 @@ async function workOff(outbox: Outbox): Promise<void> {
 
 /** @returns how many messages were written for the queue */
 async function workOnce(machines: readonly string[], calendar: boolean): Promise<number> {
-  if (!records || !programme.current) return 0
+  if (!records || !programme) return 0
   const now = Date.now()
   const advised = await advise(records.db, { catalogue: catalogue(), now })
   for (const machine of advised.machines) toAdvise.add(machine)
-  const reminders = machines.length > 0 || calendar ? await programme.current.remind({ now }) : 0
+  const reminders = machines.length > 0 || calendar ? await programme.remind({ now }) : 0
   return advised.queued + reminders
 }
 

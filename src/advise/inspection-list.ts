@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Catalogue } from '../catalogue/catalogue.ts'
 import type { Text } from '../catalogue/schema.ts'
 import type { Database } from '../records/tables.ts'
-import type { Item } from './inspection-visit.ts'
+import { duePointOf, type Item, iso } from './inspection-visit.ts'
 import { standingOf } from './inspections.ts'
 import { operatorTasks } from './programme.ts'
 import { siteCalendar } from './programme-calendar.ts'
@@ -144,18 +144,7 @@ function inspectionOf(
     windowOpensAt: iso(row.window_opens_at),
     remindedAt: iso(row.reminded_at),
     deskReceivedAt: iso(row.desk_received_at),
-    items: items.map((item) => ({
-      task: item.task,
-      n: item.n,
-      name: nameOf(item.task),
-      state: item.state,
-      dueHours: item.due_hours,
-      dueM3: item.due_m3,
-      dueAt: iso(item.due_at),
-      forecastAt: iso(item.forecast_at),
-      windowOpensHours: item.window_opens_hours,
-      windowClosesHours: item.window_closes_hours,
-    })),
+    items: items.map((item) => ({ task: item.task, name: nameOf(item.task), ...duePointOf(item) })),
   }
 }
 
@@ -203,8 +192,4 @@ export async function listOperatorTasks(
     performer: 'operator',
     nextAt: task.nextAt === null ? null : new Date(task.nextAt).toISOString(),
   }))
-}
-
-function iso(date: Date | null): string | null {
-  return date?.toISOString() ?? null
 }

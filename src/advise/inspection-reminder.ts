@@ -1,8 +1,5 @@
 import { z } from 'zod'
-import { jobPartSchema, machineOfJobSchema } from './maintenance-job.ts'
-
-const text = z.object({ en: z.string(), zh: z.string() })
-const instant = z.iso.datetime().describe('RFC 3339, UTC')
+import { instantSchema, jobPartSchema, machineOfJobSchema, textSchema } from './maintenance-job.ts'
 
 const duePointSchema = z.object({
   n: z
@@ -12,8 +9,8 @@ const duePointSchema = z.object({
   state: z.enum(['upcoming', 'open', 'overdue']).describe('overdue: its window has passed'),
   dueHours: z.number().nullable(),
   dueM3: z.number().nullable(),
-  dueAt: instant.nullable().describe('By the calendar'),
-  forecastAt: instant.nullable().describe('When the counter will be there, by the mean use; null: not known'),
+  dueAt: instantSchema.nullable().describe('By the calendar'),
+  forecastAt: instantSchema.nullable().describe('When the counter will be there, by the mean use; null: not known'),
   windowOpensHours: z.number().nullable(),
   windowClosesHours: z.number().nullable(),
 })
@@ -27,13 +24,13 @@ export const inspectionReminderSchema = z
     version: z.literal(1),
     id: z.string().describe('The inspection'),
     machine: machineOfJobSchema,
-    title: text,
+    title: textSchema,
     tasks: z
       .array(
         z.object({
           task: z.string().describe('Id in the catalogue'),
-          name: text,
-          work: text,
+          name: textSchema,
+          work: textSchema,
           parts: z.array(jobPartSchema),
           labourHours: z.number().nullable(),
           due: z.array(duePointSchema).min(1).describe('More than one when windows passed while nobody looked'),
@@ -42,11 +39,11 @@ export const inspectionReminderSchema = z
       .min(1),
     dueHours: z.number().nullable().describe('The first of all tasks'),
     dueM3: z.number().nullable(),
-    dueAt: instant.nullable().describe('The first date of all tasks, by calendar or forecast; null: not known'),
-    windowOpensAt: instant.nullable(),
+    dueAt: instantSchema.nullable().describe('The first date of all tasks, by calendar or forecast; null: not known'),
+    windowOpensAt: instantSchema.nullable(),
     labourHours: z.number(),
     overdue: z.array(z.string()).describe('Tasks whose window has passed'),
-    createdAt: instant,
+    createdAt: instantSchema,
   })
   .meta({ id: 'inspection-reminder', title: 'Inspection reminder, version 1' })
 

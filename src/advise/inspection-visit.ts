@@ -38,7 +38,7 @@ export function reminderOf(
   const parts = ids.flatMap((task) => {
     const plan = tasks.get(task)
     if (!plan) return []
-    const due = items.filter((item) => item.task === task).map(duePointOf)
+    const due = items.filter((item) => item.task === task).map(toldPointOf)
     return [{ task, name: plan.name, work: plan.work, parts: plan.parts, labourHours: plan.labourHours ?? null, due }]
   })
   const { due_hours, due_m3, due_at, window_opens_at } = visitSummary(items)
@@ -61,10 +61,16 @@ export function reminderOf(
   }
 }
 
-function duePointOf(item: Item) {
+function toldPointOf(item: Item) {
+  const state = item.state === 'overdue' || item.state === 'open' ? item.state : ('upcoming' as const)
+  return { ...duePointOf(item), state }
+}
+
+/** When one item is due, as people and programs are told. */
+export function duePointOf(item: Item) {
   return {
     n: item.n,
-    state: item.state === 'overdue' || item.state === 'open' ? item.state : ('upcoming' as const),
+    state: item.state,
     dueHours: item.due_hours,
     dueM3: item.due_m3,
     dueAt: iso(item.due_at),
@@ -90,6 +96,7 @@ function firstOf(dates: readonly (Date | null)[]): Date | null {
   return first === null ? null : new Date(first)
 }
 
-function iso(date: Date | null): string | null {
+/** As every time that leaves us. */
+export function iso(date: Date | null): string | null {
   return date?.toISOString() ?? null
 }

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { partClass } from '../catalogue/schema.ts'
 
 export const textSchema = z.object({ en: z.string(), zh: z.string() })
-const instant = z.iso.datetime().describe('RFC 3339, UTC')
+export const instantSchema = z.iso.datetime().describe('RFC 3339, UTC')
 
 export const prioritySchema = z.enum(['P1', 'P2', 'P3', 'P4'])
 export const warrantySchema = z.enum(['in_warranty', 'expired', 'unknown'])
@@ -14,7 +14,7 @@ export const machineOfJobSchema = z.object({
   model: z.string().nullable(),
   serial: z.string().nullable().describe('Serial number or PIN'),
   hours: z.number().nullable().describe('Service hours; null: not known'),
-  hoursAt: instant.nullable(),
+  hoursAt: instantSchema.nullable(),
   customer: z.string().nullable(),
   site: z.string().nullable(),
   region: z.string().nullable(),
@@ -33,7 +33,7 @@ export const machineOfJobSchema = z.object({
     .object({
       latitude: z.number(),
       longitude: z.number(),
-      at: instant,
+      at: instantSchema,
       ageSeconds: z.int().min(0).describe('Age when the message was written'),
     })
     .nullable()
@@ -51,7 +51,7 @@ export const evidenceSchema = z.object({
   value: z.number().nullable(),
   limit: z.number().nullable(),
   unit: z.string().nullable(),
-  since: instant.describe('When the condition began to hold for the first time'),
+  since: instantSchema.describe('When the condition began to hold for the first time'),
 })
 
 export const jobPartSchema = z.object({
@@ -84,16 +84,16 @@ export const maintenanceJobSchema = z
     parts: z.array(jobPartSchema),
     warranty: z.object({
       state: warrantySchema,
-      until: instant.nullable().describe('One year after delivery; null: delivery not known'),
+      until: instantSchema.nullable().describe('One year after delivery; null: delivery not known'),
       untilHours: z.number(),
     }),
-    dueAt: instant,
+    dueAt: instantSchema,
     alarmIds: z.array(z.string()).min(1),
     accepted: z
-      .object({ by: z.string(), at: instant })
+      .object({ by: z.string(), at: instantSchema })
       .nullable()
       .describe('A person wants it done: it is a ticket now, whatever its priority'),
-    createdAt: instant,
+    createdAt: instantSchema,
   })
   .meta({ title: 'Maintenance job, version 1' })
 

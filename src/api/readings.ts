@@ -3,9 +3,10 @@ import { z } from 'zod'
 import type { Profile } from '../catalogue/catalogue.ts'
 import { level, MODE_SIGNAL } from '../reading.ts'
 import type { BucketQuery, LatestReading, Point, RangeQuery } from '../store/telemetry-store.ts'
+import { isTimeZone } from '../time-zone.ts'
 import { ApiProblem, notFound } from './problem.ts'
 import { idInPath as params } from './text.ts'
-import { bucketWidth, bucketWidthMs, instant, instantMs, isTimeZone, rfcTime } from './time.ts'
+import { bucketWidth, bucketWidthMs, instant, instantMs, rfcTime } from './time.ts'
 
 /** What the API reads of the telemetry store; it stands on another thread. */
 export interface TelemetryReads {

@@ -49,13 +49,3 @@ export function bucketWidthMs(text: string): number {
   const width = Number(match[1]) * unitMs[match[2] as keyof typeof unitMs]
   return width >= unitMs.s && width <= longestMs ? width : Number.NaN
 }
-
-/** Whether the runtime knows an IANA time zone. */
-export function isTimeZone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name })
-    return true
-  } catch {
-    return false
-  }
-}

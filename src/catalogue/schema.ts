@@ -147,16 +147,18 @@ const failureModeSchema = z.strictObject({
   parts: z.array(partSchema),
 })
 
+const spans = {
+  hours: z.number().positive().optional(),
+  m3: z.number().positive().optional(),
+  days: z.int().positive().optional(),
+  weeks: z.int().positive().optional(),
+  months: z.int().positive().optional(),
+  years: z.int().positive().optional(),
+}
+
 /** One of: hours of the service counter, m³, or calendar time. */
 const spanSchema = z
-  .strictObject({
-    hours: z.number().positive().optional(),
-    m3: z.number().positive().optional(),
-    days: z.int().positive().optional(),
-    weeks: z.int().positive().optional(),
-    months: z.int().positive().optional(),
-    years: z.int().positive().optional(),
-  })
+  .strictObject(spans)
   .refine(
     (span) => Object.values(span).filter((v) => v !== undefined).length === 1,
     'needs exactly one of hours, m3, days, weeks, months, years',
@@ -166,20 +168,11 @@ const COUNTERS = ['hours', 'm3'] as const
 const CALENDAR = ['days', 'weeks', 'months', 'years'] as const
 
 /** A single due point: at a counter's value, after calendar time, or at whichever of the two comes first. */
-const pointSchema = z
-  .strictObject({
-    hours: z.number().positive().optional(),
-    m3: z.number().positive().optional(),
-    days: z.int().positive().optional(),
-    weeks: z.int().positive().optional(),
-    months: z.int().positive().optional(),
-    years: z.int().positive().optional(),
-  })
-  .refine((point) => {
-    const counters = COUNTERS.filter((key) => point[key] !== undefined).length
-    const dates = CALENDAR.filter((key) => point[key] !== undefined).length
-    return counters <= 1 && dates <= 1 && counters + dates >= 1
-  }, 'needs hours or m3, or days, weeks, months or years, or one of each')
+const pointSchema = z.strictObject(spans).refine((point) => {
+  const counters = COUNTERS.filter((key) => point[key] !== undefined).length
+  const dates = CALENDAR.filter((key) => point[key] !== undefined).length
+  return counters <= 1 && dates <= 1 && counters + dates >= 1
+}, 'needs hours or m3, or days, weeks, months or years, or one of each')
 
 const taskSchema = z.strictObject({
   name: text,

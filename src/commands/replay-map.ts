@@ -1,8 +1,9 @@
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from 'yaml'
 import { z } from 'zod'
+import { isTimeZone } from '../time-zone.ts'
 import { readTimes, type TimeReader } from './replay-time.ts'
 
-const zone = z.string().refine(isZone, 'is no IANA time zone such as Europe/Berlin')
+const zone = z.string().refine(isTimeZone, 'is no IANA time zone such as Europe/Berlin')
 const signal = z.string().min(1).max(128)
 
 /** The shape of a map: how the columns of a recording become a machine's readings. */
@@ -201,13 +202,4 @@ function timeOf(
 
 function quoted(names: readonly string[]): string {
   return [...new Set(names)].map((name) => `'${name}'`).join(', ')
-}
-
-function isZone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name })
-    return true
-  } catch {
-    return false
-  }
 }

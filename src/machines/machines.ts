@@ -2,6 +2,7 @@ import type { Insertable, Kysely, Selectable, Transaction } from 'kysely'
 import type { Catalogue } from '../catalogue/catalogue.ts'
 import { type Decision, recordChange } from '../records/audit.ts'
 import type { Contact, Database, MachineState, MachineStatusTable, MachinesTable } from '../records/tables.ts'
+import { isTimeZone } from '../time-zone.ts'
 import { lockRevisions, nextRevision } from './revisions.ts'
 
 /** What is written down of a machine. */
@@ -226,14 +227,6 @@ function checkFacts(
   }
   if (timeZone !== undefined && !isTimeZone(timeZone)) {
     throw new MachineRefused(`'${timeZone}' is no time zone: an IANA name such as Europe/Berlin`)
-  }
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }).resolvedOptions().timeZone.length > 0
-  } catch {
-    return false
   }
 }
 

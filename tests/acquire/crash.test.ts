@@ -1,23 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { build } from 'esbuild'
 import { expect, onTestFinished, test } from 'vitest'
-import { projectRoot } from '../../src/root.ts'
+import { bundled } from '../bundled.ts'
 import { client } from './broker-case.ts'
 import { readAll, spoolIn, temporaryFolder, texts } from './spool-case.ts'
-
-async function bundled(entry: string): Promise<string> {
-  const cache = join(projectRoot, 'node_modules', '.cache') // where the packages beside it are found
-  mkdirSync(cache, { recursive: true })
-  const folder = mkdtempSync(join(cache, 'outrigger-test-'))
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-  const outfile = join(folder, 'entry.mjs')
-  const entryPoints = [join(import.meta.dirname, entry)]
-  await build({ entryPoints, outfile, bundle: true, platform: 'node', format: 'esm', packages: 'external' })
-  return outfile
-}
 
 async function startBroker(program: string, folder: string): Promise<{ process: ChildProcess; address: string }> {
   const child = spawn(process.execPath, [program, folder], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -27,7 +14,7 @@ async function startBroker(program: string, folder: string): Promise<{ process: 
 }
 
 test('kill -9 at any moment: every acknowledged message is in the spool', async () => {
-  const program = await bundled('crash-broker.ts')
+  const program = await bundled(join(import.meta.dirname, 'crash-broker.ts'))
   const folder = temporaryFolder()
   const acknowledged: string[] = []
   let sent = 0

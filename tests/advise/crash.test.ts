@@ -1,29 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { build } from 'esbuild'
 import pino from 'pino'
 import { expect, onTestFinished, test } from 'vitest'
 import { listJobs } from '../../src/advise/jobs.ts'
 import { openQueue } from '../../src/advise/queue.ts'
 import { listTickets, ticketWithHistory } from '../../src/advise/tickets.ts'
 import type { RecordsConnection } from '../../src/records/data-folder.ts'
-import { projectRoot } from '../../src/root.ts'
+import { bundled } from '../bundled.ts'
 import { testRecords } from '../records/test-records.ts'
 import { machine, raise } from './story.ts'
-
-async function bundled(entry: string): Promise<string> {
-  const cache = join(projectRoot, 'node_modules', '.cache') // where the packages beside it are found
-  mkdirSync(cache, { recursive: true })
-  const folder = mkdtempSync(join(cache, 'outrigger-test-'))
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-  const outfile = join(folder, 'entry.mjs')
-  const entryPoints = [join(import.meta.dirname, entry)]
-  await build({ entryPoints, outfile, bundle: true, platform: 'node', format: 'esm', packages: 'external' })
-  return outfile
-}
 
 function startOffice(program: string, connection: RecordsConnection): ChildProcess {
   const office = spawn(process.execPath, [program, JSON.stringify(connection)], {
@@ -48,7 +35,7 @@ test('kill -9 at ten moments between alarm and ticket: exactly one ticket for ea
   timeout: 60_000,
 }, async () => {
   const { db, connection } = await testRecords()
-  const program = await bundled('crash-office.ts')
+  const program = await bundled(join(import.meta.dirname, 'crash-office.ts'))
   const ids: string[] = []
   for (const word of [1, 2, 3, 4, 5, 6, 7, 9, 11, 13]) {
     for (let i = 0; i < 7; i += 1) {

@@ -9,9 +9,10 @@ import { inspectionReminderSchema } from '../../src/advise/inspection-reminder.t
 import { machineOfJob, machineRecord } from '../../src/advise/machine-of-job.ts'
 import { type MaintenanceJob, maintenanceJobSchema } from '../../src/advise/maintenance-job.ts'
 import { startOutbox } from '../../src/advise/outbox.ts'
-import { type MaintenanceQueue, openQueue } from '../../src/advise/queue.ts'
+import type { MaintenanceQueue } from '../../src/advise/queue.ts'
 import { listTickets, ticketWithHistory } from '../../src/advise/tickets.ts'
 import { type TestRecords, testRecords } from '../records/test-records.ts'
+import { queueOn } from './queue-for-test.ts'
 import { catalogue, event, machine, now, raise } from './story.ts'
 
 const log = pino({ level: 'silent' })
@@ -20,15 +21,6 @@ let records: TestRecords
 beforeAll(async () => {
   records = await testRecords()
 })
-
-async function queueForTest(): Promise<MaintenanceQueue> {
-  const queue = await openQueue(records.connection, log)
-  onTestFinished(async () => {
-    await queue.obliterate({ force: true })
-    await queue.close()
-  })
-  return queue
-}
 
 function outboxForTest(queue: MaintenanceQueue) {
   const outbox = startOutbox({ db: records.db, queue, log, pollMs: 60_000 })
@@ -61,7 +53,7 @@ async function jobFor(id: string, severity: 'S2' | 'S3' | 'S4' = 'S3') {
 }
 
 test('from alarm to ticket over the queue, the message goes under the id of its outbox row', async () => {
-  const queue = await queueForTest()
+  const queue = await queueOn(records)
   await workerForTest(desk())
   const outbox = outboxForTest(queue)
 
@@ -76,7 +68,7 @@ test('from alarm to ticket over the queue, the message goes under the id of its 
 })
 
 test('a severity that rises over the queue changes the ticket', async () => {
-  const queue = await queueForTest()
+  const queue = await queueOn(records)
   const outbox = outboxForTest(queue)
   await workerForTest(desk())
   const { alarm } = await jobFor('rises-over-the-queue')
@@ -90,7 +82,7 @@ test('a severity that rises over the queue changes the ticket', async () => {
 })
 
 test('published again because the mark was lost, it is one job on the queue and one ticket', async () => {
-  const queue = await queueForTest()
+  const queue = await queueOn(records)
   const { id } = await jobFor('published-twice')
   for (let round = 0; round < 2; round += 1) {
     await records.db.updateTable('outbox').set({ published_at: null }).where('id', '=', id).execute()
@@ -108,7 +100,7 @@ test('published again because the mark was lost, it is one job on the queue and 
 })
 
 test('delivered again because its completion was lost, it is one ticket', async () => {
-  const queue = await queueForTest()
+  const queue = await queueOn(records)
   let crashes = 2
   const ours = desk()
   await workerForTest({
@@ -132,7 +124,7 @@ test('delivered again because its completion was lost, it is one ticket', async 
 })
 
 test('several workers and several outboxes on one queue are one ticket for each cause', async () => {
-  const queue = await queueForTest()
+  const queue = await queueOn(records)
   const ids = Array.from({ length: 20 }, (_, i) => `shared-${i}`)
   for (const id of ids) await jobFor(id)
   await Promise.all([workerForTest(desk()), workerForTest(desk())])
@@ -144,7 +136,7 @@ test('several workers and several outboxes on one queue are one ticket for each 
 })
 
 test('what the desk refuses, and what is no message, fails at once and can be looked at', async () => {
-  const queue = await queueForTest()
+  const queue = await queueOn(records)
   await workerForTest({
     ...desk(),
     take: async () => {
@@ -161,7 +153,7 @@ test('what the desk refuses, and what is no message, fails at once and can be lo
 })
 
 test('a reminder is received by the desk once, and keeps the time of that', async () => {
-  const queue = await queueForTest()
+  const queue = await queueOn(records)
   const id = await machine(records.db, 'reminded')
   const visit = await records.db
     .insertInto('inspections')
@@ -206,7 +198,7 @@ test('a reminder is received by the desk once, and keeps the time of that', asyn
 })
 
 test('the outbox outlives a queue that cannot be reached, and publishes in order', async () => {
-  const queue = await queueForTest()
+  const queue = await queueOn(records)
   let outages = 2
   const flaky = new Proxy(queue, {
     get(target, name) {

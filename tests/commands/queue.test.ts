@@ -5,9 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pino from 'pino'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
-import { type MaintenanceQueue, openQueue, workQueue } from '../../src/advise/queue.ts'
+import { workQueue } from '../../src/advise/queue.ts'
 import { holdDataFolder } from '../../src/records/data-folder.ts'
 import { projectRoot } from '../../src/root.ts'
+import { queueOn } from '../advise/queue-for-test.ts'
 import { type TestRecords, testRecords } from '../records/test-records.ts'
 
 const log = pino({ level: 'silent' })
@@ -16,15 +17,6 @@ let records: TestRecords
 beforeAll(async () => {
   records = await testRecords()
 })
-
-async function queueForTest(): Promise<MaintenanceQueue> {
-  const queue = await openQueue(records.connection, log)
-  onTestFinished(async () => {
-    await queue.obliterate({ force: true })
-    await queue.close()
-  })
-  return queue
-}
 
 /** A data folder with a space in its path; `held`: as if a service ran on it with the records of this test. */
 async function dataFolder(held: 'held' | 'free'): Promise<string> {
@@ -57,7 +49,7 @@ async function queue(folder: string, ...words: string[]) {
 const payload = { key: 'pump-1/hydraulics/CP-05', severity: 'S3', priority: 'P2', machine: { id: 'pump-1' } }
 
 test('list shows the jobs of the running service, retry puts failed ones back', async () => {
-  const running = await queueForTest()
+  const running = await queueOn(records)
   const folder = await dataFolder('held')
   expect(await queue(folder, 'list')).toEqual({ out: 'The queue is empty.\n', error: '', code: 0 })
 
@@ -85,7 +77,7 @@ test('list shows the jobs of the running service, retry puts failed ones back', 
 })
 
 test('watch prints what happens, in its order, and ends with Ctrl-C', async () => {
-  const running = await queueForTest()
+  const running = await queueOn(records)
   const child = start(await dataFolder('held'), 'watch')
   let out = ''
   child.stdout.on('data', (chunk) => (out += chunk))
