@@ -218,6 +218,7 @@ describe('embedded PostgreSQL: when the process that runs it is killed', () => {
     process.kill(watcher?.pid ?? Number.NaN, 'SIGKILL')
     process.kill(pid, 'SIGKILL')
     child.kill('SIGKILL')
+    await once(child, 'exit')
     await ended(pid)
     const lock = join(config.folder, 'records', 'pgdata', 'postmaster.pid')
     expect(await readFile(lock, 'utf8')).toContain(`${pid}`)
