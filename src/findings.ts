@@ -34,7 +34,7 @@ export function detectBatch(
   for (const [index, { set, newValues }] of judged.sets.entries()) {
     const { position } = batch.sets[index] as { position: number }
     if (position < from) continue
-    const news = { ...set, values: newValues }
+    const news = newValues === set.values ? set : { ...set, values: newValues }
     push(heard, set.machine, news)
     if (newValues.size > 0) push(received, set.machine, { position, item: news })
   }

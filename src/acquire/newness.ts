@@ -1,11 +1,11 @@
 import type { ReadingSet, SignalValue } from '../reading.ts'
-import type { ReadingIdentity, StoredReading } from '../store/telemetry-store.ts'
+import type { ReadingIdentity, StoredReading, StoredSet } from '../store/telemetry-store.ts'
 import { type SequenceCounts, trackSequence } from './sequence.ts'
 
 /** A judged set with what of it was not known before. */
 interface NewnessOfSet {
   readonly set: ReadingSet
-  /** Values that are new, or that replace another one under the same identity. */
+  /** Values that are new, or that replace another one under the same identity; the set's own where all of them are. */
   readonly newValues: ReadonlyMap<string, SignalValue>
   /** `stored` when any of its values is new, `duplicate` when none is. */
   readonly outcome: 'stored' | 'duplicate'
@@ -16,7 +16,7 @@ export interface NewnessOfBatch {
   /** In the order in which the sets were given. */
   readonly sets: readonly NewnessOfSet[]
   /** What the store does not have; no identity twice. */
-  readonly append: readonly StoredReading[]
+  readonly append: readonly StoredSet[]
   /** What the store has with another value. */
   readonly replacing: readonly StoredReading[]
   /** How often a value met another one under its identity. */
@@ -73,29 +73,32 @@ export async function openNewness(store: NewnessStore): Promise<Newness> {
       try {
         // received out of order is often still new: in order of measuring only what is really old needs the store
         let order = sets
-        let old = notNewer(order, marks)
+        let old = marks.pass(order)
         if (old.size > 0) {
+          marks.rollback()
           order = [...sets].sort((a, b) => a.measuredAt - b.measuredAt)
-          old = notNewer(order, marks)
+          old = marks.pass(order)
         }
         const stored = old.size > 0 ? await findStored([...old.values()]) : []
-        const decided = decide(order, old, stored)
-        const bySet = new Map(decided.sets.map((item) => [item.set, item]))
+        const decided = old.size > 0 ? decide(order, old, stored) : allNew(order)
+        const bySet = order === sets ? undefined : new Map(decided.sets.map((item) => [item.set, item]))
         return {
           ...decided,
-          sets: order === sets ? decided.sets : sets.map((set) => bySet.get(set) as NewnessOfSet),
+          sets: bySet ? sets.map((set) => bySet.get(set) as NewnessOfSet) : decided.sets,
           commit() {
-            for (const { machine, signal, measuredAt } of decided.append) marks.raise(machine, signal, measuredAt)
+            marks.commit()
             for (const { machine, seq, measuredAt } of order) {
               if (seq !== undefined) sequence.note(machine, seq, measuredAt)
             }
             open = false
           },
           rollback() {
+            marks.rollback()
             open = false
           },
         }
       } catch (error) {
+        marks.rollback()
         open = false
         throw error
       }
@@ -107,110 +110,136 @@ export async function openNewness(store: NewnessStore): Promise<Newness> {
   }
 }
 
-/** Newest `measuredAt` per machine and signal: one number each, in one block, for 300,000 and more of them. */
+/**
+ * Newest `measuredAt` per machine and signal, for 300,000 and more of them: one number each in a block, and a second one
+ * for the batch that is under way.
+ */
 function openMarks() {
-  const machines = new Map<string, Map<string, number>>() // machine → signal → place in `newest`
+  const machines = new Map<string, Map<string, number>>() // machine → signal → place in the blocks
   let newest = new Float64Array(1024)
+  let passed = new Float64Array(1024)
   let used = 0
+  const moved: number[] = [] // places at which the two differ
+
+  function placesOf(machine: string): Map<string, number> {
+    let places = machines.get(machine)
+    if (!places) {
+      places = new Map()
+      machines.set(machine, places)
+    }
+    return places
+  }
+
+  function addPlace(places: Map<string, number>, signal: string): number {
+    if (used === newest.length) {
+      newest = doubled(newest)
+      passed = doubled(passed)
+    }
+    places.set(signal, used)
+    newest[used] = Number.NEGATIVE_INFINITY
+    passed[used] = Number.NEGATIVE_INFINITY
+    return used++
+  }
 
   return {
-    /** @returns −Infinity where nothing is known */
-    get(machine: string, signal: string): number {
-      const place = machines.get(machine)?.get(signal)
-      return place === undefined ? Number.NEGATIVE_INFINITY : (newest[place] as number)
+    /** Lets a batch pass. @returns the identities that are not newer than everything before them */
+    pass(sets: readonly ReadingSet[]): Map<string, ReadingIdentity> {
+      const old = new Map<string, ReadingIdentity>()
+      for (const { machine, measuredAt, values } of sets) {
+        const places = placesOf(machine)
+        for (const signal of values.keys()) {
+          const place = places.get(signal) ?? addPlace(places, signal)
+          const mark = passed[place] as number
+          if (measuredAt > mark) {
+            if (mark === newest[place]) moved.push(place)
+            passed[place] = measuredAt
+          } else old.set(keyOf(machine, signal, measuredAt), { machine, signal, measuredAt })
+        }
+      }
+      return old
     },
+    commit(): void {
+      for (const place of moved) newest[place] = passed[place] as number
+      moved.length = 0
+    },
+    rollback(): void {
+      for (const place of moved) passed[place] = newest[place] as number
+      moved.length = 0
+    },
+    /** Between batches only. */
     raise(machine: string, signal: string, measuredAt: number): void {
-      let places = machines.get(machine)
-      if (!places) {
-        places = new Map()
-        machines.set(machine, places)
-      }
-      const place = places.get(signal)
-      if (place !== undefined) {
-        if (measuredAt > (newest[place] as number)) newest[place] = measuredAt
-        return
-      }
-      if (used === newest.length) {
-        const larger = new Float64Array(used * 2)
-        larger.set(newest)
-        newest = larger
-      }
-      places.set(signal, used)
-      newest[used++] = measuredAt
+      const places = placesOf(machine)
+      const place = places.get(signal) ?? addPlace(places, signal)
+      if (measuredAt <= (newest[place] as number)) return
+      newest[place] = measuredAt
+      passed[place] = measuredAt
     },
   }
 }
 
-type Marks = ReturnType<typeof openMarks>
+function doubled(block: Float64Array): Float64Array<ArrayBuffer> {
+  const larger = new Float64Array(block.length * 2)
+  larger.set(block)
+  return larger
+}
 
 function keyOf(machine: string, signal: string, measuredAt: number): string {
   return `${machine}/${measuredAt}/${signal}` // an id of a machine has no slash
 }
 
-/** The identities that are not newer than everything before them, in the marks or in the batch itself. */
-function notNewer(sets: readonly ReadingSet[], marks: Marks): Map<string, ReadingIdentity> {
-  const old = new Map<string, ReadingIdentity>()
-  const batch = new Map<string, Map<string, number>>()
-  for (const { machine, measuredAt, values } of sets) {
-    let newest = batch.get(machine)
-    if (!newest) {
-      newest = new Map()
-      batch.set(machine, newest)
-    }
-    for (const signal of values.keys()) {
-      const mark = newest.get(signal) ?? marks.get(machine, signal)
-      if (measuredAt > mark) newest.set(signal, measuredAt)
-      else old.set(keyOf(machine, signal, measuredAt), { machine, signal, measuredAt })
-    }
-  }
-  return old
+function allNew(sets: readonly ReadingSet[]) {
+  const judged = sets.map((set): NewnessOfSet => ({ set, newValues: set.values, outcome: 'stored' }))
+  return { sets: judged, append: sets, replacing: [], conflicts: 0 }
 }
 
-/** A reading on its way, whose value a later one of the batch may still overwrite. */
-type Draft = { -readonly [K in keyof StoredReading]: StoredReading[K] }
+/** Where a value of the batch stands, which a later one of the batch may still overwrite. */
+interface Draft {
+  value: SignalValue
+  put(value: SignalValue): void
+}
 
 function decide(
   sets: readonly ReadingSet[],
   old: ReadonlyMap<string, ReadingIdentity>,
   stored: readonly StoredReading[],
 ) {
-  const known = new Map<string, { value: SignalValue; draft: Draft | undefined }>()
-  for (const { machine, signal, measuredAt, value } of stored) {
-    known.set(keyOf(machine, signal, measuredAt), { value, draft: undefined })
-  }
-  const append: StoredReading[] = []
-  const replacing: StoredReading[] = []
+  const doubtful = new Set<string>()
+  for (const { machine } of old.values()) doubtful.add(machine)
+  const known = new Map<string, Draft>()
+  const append: StoredSet[] = []
+  const replacing = new Map<string, StoredReading>()
   let conflicts = 0
+  for (const { value, ...identity } of stored) {
+    const key = keyOf(identity.machine, identity.signal, identity.measuredAt)
+    known.set(key, { value, put: (later) => replacing.set(key, { ...identity, value: later }) })
+  }
 
   const judged = sets.map((set): NewnessOfSet => {
     const { machine, measuredAt, values } = set
-    const newValues = new Map<string, SignalValue>()
-    for (const [signal, value] of values) {
-      const key = old.size > 0 ? keyOf(machine, signal, measuredAt) : ''
-      const doubtful = old.has(key)
-      const before = doubtful ? known.get(key) : undefined
-      if (!before) {
-        const draft: Draft = { machine, signal, measuredAt, value }
-        append.push(draft)
-        if (doubtful) known.set(key, { value, draft })
-        newValues.set(signal, value)
-        continue
-      }
-      if (sameValue(before.value, value)) continue
-
-      conflicts++
-      newValues.set(signal, value)
-      before.value = value
-      if (before.draft) {
-        before.draft.value = value
-        continue
-      }
-      before.draft = { machine, signal, measuredAt, value }
-      replacing.push(before.draft)
+    if (!doubtful.has(machine)) {
+      append.push(set)
+      return { set, newValues: values, outcome: 'stored' }
     }
+    const newValues = new Map<string, SignalValue>()
+    const appended = new Map<string, SignalValue>()
+    for (const [signal, value] of values) {
+      const key = keyOf(machine, signal, measuredAt)
+      const before = known.get(key)
+      if (before && sameValue(before.value, value)) continue
+      newValues.set(signal, value)
+      if (!before) {
+        appended.set(signal, value)
+        if (old.has(key)) known.set(key, { value, put: (later) => appended.set(signal, later) })
+        continue
+      }
+      conflicts++
+      before.value = value
+      before.put(value)
+    }
+    if (appended.size > 0) append.push({ machine, measuredAt, values: appended })
     return { set, newValues, outcome: newValues.size > 0 ? 'stored' : 'duplicate' }
   })
-  return { sets: judged, append, replacing, conflicts }
+  return { sets: judged, append, replacing: [...replacing.values()], conflicts }
 }
 
 function sameValue(a: SignalValue, b: SignalValue): boolean {

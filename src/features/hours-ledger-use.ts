@@ -56,6 +56,13 @@ export function meanUse(use: readonly UseDay[], now: number): number | undefined
   return coveredMs >= ENOUGH_MS ? (used / coveredMs) * DAY_MS : undefined
 }
 
+const names = new Map<number, string>()
+
 function dayName(day: number): string {
-  return new Date(day * DAY_MS).toISOString().slice(0, 10)
+  const known = names.get(day)
+  if (known !== undefined) return known
+  if (names.size > 1_000) names.clear() // a month is asked for again and again, years only by a long backlog
+  const name = new Date(day * DAY_MS).toISOString().slice(0, 10)
+  names.set(day, name)
+  return name
 }

@@ -1,14 +1,16 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
-import { level, type SignalValue, type Summary } from '../reading.ts'
+import { level, type SignalValue } from '../reading.ts'
 import { appendRows, type Lane, openDuckdb, rowsOf } from './duckdb-engine.ts'
 import { type LatestReadings, latestReadings } from './latest-readings.ts'
 import { localDayStarts } from './local-days.ts'
+import { type PlainRows, type ReadingRows, readingRows } from './reading-rows.ts'
 import type {
   BucketFunction,
   BucketQuery,
   Point,
   ReadingIdentity,
   StoredReading,
+  StoredSet,
   TelemetryStore,
 } from './telemetry-store.ts'
 
@@ -86,7 +88,7 @@ export async function openDuckdbStore({
 
   await opened()
   return {
-    append: (readings, replacing) => call((store) => store.append(readings, replacing)),
+    append: (sets, replacing) => call((store) => store.append(sets, replacing)),
     find: (identities) => call((store) => store.find(identities)),
     highWaterMarks: () => call((store) => store.highWaterMarks()),
     range: (query, limit) => call((store) => store.range(query, limit)),
@@ -144,24 +146,23 @@ async function openOnce({ file, memoryLimitMb, threads }: Required<DuckdbStoreCo
   }
 
   return {
-    async append(readings, replacing = []) {
-      if (readings.length + replacing.length === 0) return
+    async append(sets, replacing = []) {
+      if (sets.length + replacing.length === 0) return
       await exclusively(async () => {
         await checkpointWhenDue()
-        const rows = [...readings, ...replacing]
-        const machineIds = Float64Array.from(rows, ({ machine }) => machines.idOf(machine))
-        const signalIds = Float64Array.from(rows, ({ signal }) => signals.idOf(signal))
+        const rows = readingRows([...sets, ...replacing.map(setOf)], machines.idOf, signals.idOf)
         try {
           await transaction(writer, async () => {
             await machines.save()
             await signals.save()
             if (replacing.length > 0) {
-              const first = readings.length
-              await ask(writer, machineIds.subarray(first), signalIds.subarray(first), replacing)
+              const machineIds = replacing.map(({ machine }) => machines.idOf(machine))
+              const signalIds = replacing.map(({ signal }) => signals.idOf(signal))
+              await ask(writer, machineIds, signalIds, replacing)
               for (const table of ['plain', 'summary'])
                 await writer.run(`DELETE FROM ${table} USING asked WHERE ${IS_ASKED(table)}`)
             }
-            await appendReadings(writer, batch + 1, rows, machineIds, signalIds)
+            await appendReadings(writer, batch + 1, rows)
           })
         } catch (error) {
           machines.forget()
@@ -171,9 +172,8 @@ async function openOnce({ file, memoryLimitMb, threads }: Required<DuckdbStoreCo
         machines.keep()
         signals.keep()
         batch += 1
-        debt += rows.length + COMMIT_ROWS
-        for (const [index, { measuredAt, value }] of rows.entries())
-          latest.note(machineIds[index] as number, signalIds[index] as number, measuredAt, value)
+        debt += rows.plain.count + rows.summary.count + COMMIT_ROWS
+        noteRows(latest, rows)
       })
     },
 
@@ -412,37 +412,31 @@ async function ask(
   ])
 }
 
+function setOf({ machine, measuredAt, signal, value }: StoredReading): StoredSet {
+  return { machine, measuredAt, values: new Map([[signal, value]]) }
+}
+
 async function appendReadings(
   connection: DuckDBConnection,
   batch: number,
-  rows: readonly StoredReading[],
-  machineIds: Float64Array,
-  signalIds: Float64Array,
+  { plain, summary }: ReadingRows,
 ): Promise<void> {
-  const plain: number[] = []
-  const summaries: number[] = []
-  for (const [index, { value }] of rows.entries()) (typeof value === 'number' ? plain : summaries).push(index)
-  const column = (indexes: readonly number[], get: (index: number) => number) =>
-    ({ kind: 'number', values: Float64Array.from(indexes, get) }) as const
-  const identity = (indexes: readonly number[]) => [
-    column(indexes, () => batch),
-    column(indexes, (index) => machineIds[index] as number),
-    column(indexes, (index) => signalIds[index] as number),
-    column(indexes, (index) => (rows[index] as StoredReading).measuredAt),
-  ]
-  const summary = (index: number) => (rows[index] as StoredReading).value as Summary
+  const numbers = (values: ArrayLike<number>) => ({ kind: 'number', values }) as const
+  const common = ({ count, machine, signal, measuredAt, value }: PlainRows) =>
+    [new Float64Array(count).fill(batch), machine, signal, measuredAt, value].map(numbers)
+  await appendRows(connection, 'plain', common(plain))
+  await appendRows(connection, 'summary', [...common(summary), ...[summary.low, summary.high, summary.n].map(numbers)])
+}
 
-  await appendRows(connection, 'plain', [
-    ...identity(plain),
-    column(plain, (index) => (rows[index] as StoredReading).value as number),
-  ])
-  await appendRows(connection, 'summary', [
-    ...identity(summaries),
-    column(summaries, (index) => summary(index).mean),
-    column(summaries, (index) => summary(index).min),
-    column(summaries, (index) => summary(index).max),
-    column(summaries, (index) => summary(index).n),
-  ])
+function noteRows(latest: LatestReadings, { plain, summary }: ReadingRows): void {
+  const at = (column: Float64Array, row: number) => column[row] as number
+  for (let row = 0; row < plain.count; row++)
+    latest.note(at(plain.machine, row), at(plain.signal, row), at(plain.measuredAt, row), at(plain.value, row))
+  const { machine, signal, measuredAt, value, low, high, n } = summary
+  for (let row = 0; row < summary.count; row++) {
+    const stored = { min: at(low, row), mean: at(value, row), max: at(high, row), n: at(n, row) }
+    latest.note(at(machine, row), at(signal, row), at(measuredAt, row), stored)
+  }
 }
 
 /** Adds the newest reading per machine and signal of the rows that `where` chooses. */

@@ -8,6 +8,13 @@ export interface StoredReading {
   readonly value: SignalValue
 }
 
+/** What one machine measured at one instant, as it is appended. */
+export interface StoredSet {
+  readonly machine: string
+  readonly measuredAt: number
+  readonly values: ReadonlyMap<string, SignalValue>
+}
+
 export interface ReadingIdentity {
   readonly machine: string
   readonly signal: string
@@ -51,7 +58,7 @@ export interface TelemetryStore {
    * Makes the readings durable, all or none. The caller has decided what is new: no identity occurs twice in one
    * batch. Those in `replacing` exist already with another value, which is overwritten. After it resolves, every read sees them.
    */
-  append(readings: readonly StoredReading[], replacing?: readonly StoredReading[]): Promise<void>
+  append(sets: readonly StoredSet[], replacing?: readonly StoredReading[]): Promise<void>
 
   /** The stored values of those identities that are in the store, in any order; absent ones are left out. */
   find(identities: readonly ReadingIdentity[]): Promise<StoredReading[]>

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { openNewness } from '../../src/acquire/newness.ts'
 import type { ReadingSet, SignalValue } from '../../src/reading.ts'
-import type { ReadingIdentity, StoredReading } from '../../src/store/telemetry-store.ts'
+import type { ReadingIdentity, StoredReading, StoredSet } from '../../src/store/telemetry-store.ts'
 
 function set(measuredAt: number, values: Record<string, SignalValue>, more: Partial<ReadingSet> = {}): ReadingSet {
   return {
@@ -37,8 +37,8 @@ function shelf() {
       }
       return [...newest.values()]
     },
-    put({ append, replacing }: { append: readonly StoredReading[]; replacing: readonly StoredReading[] }) {
-      for (const reading of append) {
+    put({ append, replacing }: { append: readonly StoredSet[]; replacing: readonly StoredReading[] }) {
+      for (const reading of append.flatMap(readingsOf)) {
         if (stored.has(keyOf(reading))) throw new Error('an identity was appended twice')
         stored.set(keyOf(reading), reading)
       }
@@ -52,6 +52,10 @@ function shelf() {
         .map(({ signal, measuredAt, value }) => `${signal}@${measuredAt}=${JSON.stringify(value)}`)
         .sort(),
   }
+}
+
+function readingsOf({ machine, measuredAt, values }: StoredSet): StoredReading[] {
+  return [...values].map(([signal, value]) => ({ machine, measuredAt, signal, value }))
 }
 
 async function opened() {
@@ -84,7 +88,7 @@ test('a redelivery is a duplicate, in the same batch, in a later one and after a
   const again = await openNewness(store)
   const batch = await again.judge([set(1, { a: 1 }), set(2, { a: 1 })])
   expect(batch.sets.map(({ outcome }) => outcome)).toEqual(['duplicate', 'stored'])
-  expect(batch.append).toEqual([{ machine: 'm', signal: 'a', measuredAt: 2, value: 1 }])
+  expect(batch.append.flatMap(readingsOf)).toEqual([{ machine: 'm', signal: 'a', measuredAt: 2, value: 1 }])
 })
 
 test('a set is stored when any of its values is new, and only that one goes on', async () => {
@@ -199,7 +203,7 @@ test('a store that cannot be asked changes nothing', async () => {
 
 test('marks that came by another way are taken over', async () => {
   const { store, newness, take } = await opened()
-  store.put({ append: [{ machine: 'm', signal: 'a', measuredAt: 9, value: 1 }], replacing: [] })
+  store.put({ append: [{ machine: 'm', measuredAt: 9, values: new Map([['a', 1]]) }], replacing: [] })
   newness.raise([{ machine: 'm', signal: 'a', measuredAt: 9 }])
   expect((await take(set(9, { a: 1 }))).outcomes).toEqual(['duplicate'])
 })
@@ -227,6 +231,6 @@ test('300,000 signals of 10,000 machines are told apart', async () => {
     set(9_999, values, { machine: 'm-9999' }),
     set(9_999, values, { machine: 'm-9998' }),
   ])
-  expect(batch.append).toHaveLength(2) // the store says that it has neither
+  expect(batch.append.flatMap(readingsOf)).toHaveLength(2) // the store says that it has neither
   batch.rollback()
 })

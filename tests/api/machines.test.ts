@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { setsOf } from '../store/sets-of.ts'
 import { now, runningApi } from './running-api.ts'
 
 const api = await runningApi()
@@ -118,7 +119,7 @@ test('parking says who did it', async () => {
 test('merging leads to the machine that has the history', async () => {
   await post('/machines', { id: 'twin', type: 'generic' })
   await post('/machines', { id: 'original', type: 'generic' })
-  await store.append([{ machine: 'twin', signal: 'rpm', measuredAt: now - 1, value: 7 }])
+  await store.append(setsOf([{ machine: 'twin', signal: 'rpm', measuredAt: now - 1, value: 7 }]))
   const merged = await post('/machines/twin/merge', { into: 'original', user: 'ana' })
   expect(merged).toMatchObject({ status: 200, body: { id: 'original' } })
   expect((await get('/machines/twin')).body).toMatchObject({ mergedInto: 'original', state: 'retired' })
@@ -131,7 +132,7 @@ test('a device is bound to another machine from one time on, with its history', 
   await post('/machines', { id: 'gateway-7', type: 'generic' })
   await post('/machines', { id: 'crane-7', type: 'tower_crane' })
   await store.append(
-    [now - 2, now - 1].map((measuredAt) => ({ machine: 'gateway-7', signal: 'rpm', measuredAt, value: 7 })),
+    setsOf([now - 2, now - 1].map((measuredAt) => ({ machine: 'gateway-7', signal: 'rpm', measuredAt, value: 7 }))),
   )
   const from = new Date(now - 1).toISOString()
   const bound = await post('/bindings', {

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { setsOf } from '../store/sets-of.ts'
 import { runningApi } from './running-api.ts'
 
 const { get, post, store } = await runningApi()
@@ -6,27 +7,29 @@ const start = Date.UTC(2026, 2, 28, 22) // an hour before a day of 23 h begins i
 const hourMs = 3_600_000
 
 await post('/machines', { id: 'pump-1', type: 'boom_pump' })
-await store.append([
-  ...Array.from({ length: 48 }, (_, i) => ({
-    machine: 'pump-1',
-    signal: 'hyd_oil_temp_c',
-    measuredAt: start + i * hourMs,
-    value: i,
-  })),
-  {
-    machine: 'pump-1',
-    signal: 'main_pressure_bar',
-    measuredAt: start,
-    value: { min: 35, mean: 182.1, max: 212.4, n: 5 },
-  },
-  { machine: 'pump-1', signal: '__proto__', measuredAt: start, value: 1 },
-  ...Array.from({ length: 100_001 }, (_, i) => ({
-    machine: 'pump-1',
-    signal: 'many',
-    measuredAt: start + i * 1000,
-    value: i,
-  })),
-])
+await store.append(
+  setsOf([
+    ...Array.from({ length: 48 }, (_, i) => ({
+      machine: 'pump-1',
+      signal: 'hyd_oil_temp_c',
+      measuredAt: start + i * hourMs,
+      value: i,
+    })),
+    {
+      machine: 'pump-1',
+      signal: 'main_pressure_bar',
+      measuredAt: start,
+      value: { min: 35, mean: 182.1, max: 212.4, n: 5 },
+    },
+    { machine: 'pump-1', signal: '__proto__', measuredAt: start, value: 1 },
+    ...Array.from({ length: 100_001 }, (_, i) => ({
+      machine: 'pump-1',
+      signal: 'many',
+      measuredAt: start + i * 1000,
+      value: i,
+    })),
+  ]),
+)
 const readings = (query: Record<string, string | number>) =>
   get(`/machines/pump-1/readings?${new URLSearchParams(query as Record<string, string>)}`)
 

@@ -3,6 +3,7 @@ import { advise } from '../../src/advise/advisor.ts'
 import { inspectionProgramme } from '../../src/advise/inspections.ts'
 import { raise as raiseAlarm } from '../advise/story.ts'
 import { catalogue } from '../machines/story.ts'
+import { setsOf } from '../store/sets-of.ts'
 import { now, type RunningApi } from './running-api.ts'
 
 const minuteMs = 60_000
@@ -50,12 +51,14 @@ export async function counterDoubt({ records: { db } }: RunningApi, machine: str
 export async function fillRecords(api: RunningApi): Promise<void> {
   await api.post('/machines', { id: 'pump-1', type: 'boom_pump', deliveredAt: '2026-06-01T00:00:00Z' })
   await api.store.append(
-    [63.5, { mean: 70, min: 60, max: 80, n: 5 }, 72].map((value, i) => ({
-      machine: 'pump-1',
-      signal: 'hyd_oil_temp_c',
-      measuredAt: now - (3 - i) * minuteMs,
-      value,
-    })),
+    setsOf(
+      [63.5, { mean: 70, min: 60, max: 80, n: 5 }, 72].map((value, i) => ({
+        machine: 'pump-1',
+        signal: 'hyd_oil_temp_c',
+        measuredAt: now - (3 - i) * minuteMs,
+        value,
+      })),
+    ),
   )
   const { job } = await raise(api, 'pump-1', 'S2')
   await api.post(`/jobs/${job}/accept`, { user: 'ana' })

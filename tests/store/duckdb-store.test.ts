@@ -8,6 +8,7 @@ import { build } from 'esbuild'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { openDuckdbStore } from '../../src/store/duckdb-store.ts'
 import type { StoredReading, TelemetryStore } from '../../src/store/telemetry-store.ts'
+import { setsOf } from './sets-of.ts'
 import { telemetryStoreContract } from './telemetry-store-contract.ts'
 
 const T0 = Date.UTC(2026, 0, 1)
@@ -20,18 +21,20 @@ describe('a duckdb store that is opened again', () => {
   test('knows everything, with the newest of each signal', async () => {
     const file = await newFile()
     const first = await openDuckdbStore({ file })
-    await first.append([
-      row('m', 's', T0, 1),
-      row('m', '__proto__', T0 + 5, 2),
-      row('m2', 's', T0, { min: 1, mean: 2, max: 3, n: 4 }),
-    ])
-    await first.append([row('m', 's', T0 + 1, 3)], [row('m2', 's', T0, 9)])
+    await first.append(
+      setsOf([
+        row('m', 's', T0, 1),
+        row('m', '__proto__', T0 + 5, 2),
+        row('m2', 's', T0, { min: 1, mean: 2, max: 3, n: 4 }),
+      ]),
+    )
+    await first.append(setsOf([row('m', 's', T0 + 1, 3)]), [row('m2', 's', T0, 9)])
     const before = await answers(first)
     await first.close()
 
     const second = await openedAt(file)
     expect(await answers(second)).toEqual(before)
-    await second.append([row('m3', 'new', T0, 1)])
+    await second.append(setsOf([row('m3', 'new', T0, 1)]))
     expect(await second.latest('m3')).toEqual([{ signal: 'new', measuredAt: T0, value: 1 }])
     expect(await second.latest('m2')).toEqual([{ signal: 's', measuredAt: T0, value: 9 }])
   })
@@ -46,7 +49,7 @@ describe('a duckdb store that is opened again', () => {
     let logBefore = 0
     let logAfter = Number.POSITIVE_INFINITY
     for (let number = 0; number < 8; number++) {
-      await first.append(batch(number))
+      await first.append(setsOf(batch(number)))
       const size = (await stat(`${file}.wal`)).size
       if (size < logBefore) logAfter = size
       logBefore = size
@@ -97,9 +100,9 @@ test('a duckdb file that another process holds is refused with its pid', async (
 test('an append that fails leaves nothing behind, and the next one works', async () => {
   const store = await openedAt(await newFile())
   const impossible = row('new', 'new', Number.NaN, 1)
-  await expect(store.append([row('m', 's', T0, 1), impossible])).rejects.toThrow()
+  await expect(store.append(setsOf([row('m', 's', T0, 1), impossible]))).rejects.toThrow()
   expect(await store.highWaterMarks()).toEqual([])
-  await store.append([row('m', 's', T0, 2)])
+  await store.append(setsOf([row('m', 's', T0, 2)]))
   expect(await store.history({ machine: 'm', ...EVER })).toEqual([row('m', 's', T0, 2)])
   expect(await store.latest('new')).toEqual([])
 })
@@ -107,8 +110,8 @@ test('an append that fails leaves nothing behind, and the next one works', async
 test('closing waits for what has begun', async () => {
   const file = await newFile()
   const store = await openDuckdbStore({ file })
-  const appending = store.append(Array.from({ length: 20_000 }, (_, index) => row('m', 's', T0 + index, index)))
-  await store.append([row('m', 's', T0 - 1, 0)])
+  const appending = store.append(setsOf(Array.from({ length: 20_000 }, (_, index) => row('m', 's', T0 + index, index))))
+  await store.append(setsOf([row('m', 's', T0 - 1, 0)]))
   const reading = store.range({ machine: 'm', signal: 's', ...EVER }, 100_000)
   await store.close()
   await appending
@@ -117,14 +120,16 @@ test('closing waits for what has begun', async () => {
 
 test('a slow read holds up neither appends nor the look-up of identities', async () => {
   const store = await openedAt(await newFile())
-  await store.append(Array.from({ length: 400_000 }, (_, index) => row('m', `s${index % 2}`, T0 + index, index)))
+  await store.append(
+    setsOf(Array.from({ length: 400_000 }, (_, index) => row('m', `s${index % 2}`, T0 + index, index))),
+  )
   const order: string[] = []
   const slow = Array.from({ length: 6 }, async () => {
     await store.history({ machine: 'm', ...EVER })
     order.push('slow')
   })
   const quick = (async () => {
-    await store.append([row('m', 's0', T0 - 1, 1)])
+    await store.append(setsOf([row('m', 's0', T0 - 1, 1)]))
     await store.find([{ machine: 'm', signal: 's0', measuredAt: T0 - 1 }])
     order.push('quick')
   })()
@@ -134,11 +139,11 @@ test('a slow read holds up neither appends nor the look-up of identities', async
 
 test('a closed store answers with an error', async () => {
   const store = await openDuckdbStore({ file: await newFile() })
-  await store.append([row('m', 's', T0, 1)])
+  await store.append(setsOf([row('m', 's', T0, 1)]))
   await store.range({ machine: 'm', signal: 's', ...EVER }, 1)
   await store.close()
   await expect(store.range({ machine: 'm', signal: 's', ...EVER }, 1)).rejects.toThrow()
-  await expect(store.append([row('m', 's', T0 + 1, 1)])).rejects.toThrow()
+  await expect(store.append(setsOf([row('m', 's', T0 + 1, 1)]))).rejects.toThrow()
 })
 
 function row(machine: string, signal: string, measuredAt: number, value: StoredReading['value']): StoredReading {
@@ -180,7 +185,7 @@ async function appendingScript(): Promise<string> {
         for (;;) {
           await store.append(Array.from({ length: 5000 }, () => {
             count += 1
-            return { machine: 'm', signal: 's', measuredAt: ${T0} + count, value: count }
+            return { machine: 'm', measuredAt: ${T0} + count, values: new Map([['s', count]]) }
           }))
           process.stdout.write('appended\\n')
         }`,

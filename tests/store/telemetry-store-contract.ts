@@ -1,6 +1,7 @@
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { SignalValue, Summary } from '../../src/reading.ts'
 import type { BucketFunction, StoredReading, TelemetryStore } from '../../src/store/telemetry-store.ts'
+import { setsOf } from './sets-of.ts'
 
 const T0 = Date.UTC(2026, 0, 1)
 const DAY = 86_400_000
@@ -11,7 +12,7 @@ export function telemetryStoreContract(name: string, open: () => Promise<Telemet
   async function opened(readings: readonly StoredReading[] = []): Promise<TelemetryStore> {
     const store = await open()
     onTestFinished(() => store.close())
-    await store.append(readings)
+    await store.append(setsOf(readings))
     return store
   }
 
@@ -102,7 +103,7 @@ export function telemetryStoreContract(name: string, open: () => Promise<Telemet
     ])('$is, and leaves the neighbours', async ({ before, after }) => {
       const neighbours = [reading('m', 's', T0 - 1, 7), reading('m', 's2', T0, 8), reading('m2', 's', T0, 9)]
       const store = await opened([...neighbours, reading('m', 's', T0, before)])
-      await store.append([reading('m', 's3', T0, 4)], [reading('m', 's', T0, after)])
+      await store.append(setsOf([reading('m', 's3', T0, 4)]), [reading('m', 's', T0, after)])
       expect(inOrder(await store.history({ machine: 'm', ...EVER }))).toEqual(
         inOrder([
           reading('m', 's', T0 - 1, 7),
@@ -191,7 +192,7 @@ export function telemetryStoreContract(name: string, open: () => Promise<Telemet
           const readings = Array.from({ length: 1000 }, (_, index) =>
             reading('m', 's', T0 + batch * 1000 + index + 1, batch),
           )
-          await store.append(readings)
+          await store.append(setsOf(readings))
         }
         appending = false
       })()
@@ -279,8 +280,8 @@ export function telemetryStoreContract(name: string, open: () => Promise<Telemet
         reading('m', 'b', T0 + 1, 1),
         reading('m2', 'a', T0 + 9, 9),
       ])
-      await store.append([reading('m', 'a', T0 + 2, 2)])
-      await store.append([reading('m', 'b', T0 + 3, { min: 1, mean: 2, max: 3, n: 4 })])
+      await store.append(setsOf([reading('m', 'a', T0 + 2, 2)]))
+      await store.append(setsOf([reading('m', 'b', T0 + 3, { min: 1, mean: 2, max: 3, n: 4 })]))
       expect(inOrder(await store.latest('m'))).toEqual([
         { signal: 'a', measuredAt: T0 + 5, value: 5 },
         { signal: 'b', measuredAt: T0 + 3, value: { min: 1, mean: 2, max: 3, n: 4 } },
@@ -365,7 +366,7 @@ export function telemetryStoreContract(name: string, open: () => Promise<Telemet
       expect(await store.reassign({ from: 'a', to: 'new', measuredFrom: T0 + 2, measuredTo: T0 + 4 })).toBe(2)
       expect(await store.latest('a')).toEqual([{ signal: 's', measuredAt: T0 + 1, value: 1 }])
       expect(await store.latest('new')).toEqual([{ signal: 's', measuredAt: T0 + 3, value: 3 }])
-      await store.append([reading('a', 's', T0 + 9, 9), reading('new', 's', T0 + 9, 10)])
+      await store.append(setsOf([reading('a', 's', T0 + 9, 9), reading('new', 's', T0 + 9, 10)]))
       expect(inOrder(await store.highWaterMarks())).toEqual([
         { machine: 'a', signal: 's', measuredAt: T0 + 9 },
         { machine: 'new', signal: 's', measuredAt: T0 + 9 },
