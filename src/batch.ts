@@ -1,6 +1,7 @@
+import type { Clocks } from './acquire/clocks.ts'
 import { decode } from './acquire/decode.ts'
 import { describeRejections, judge, type RejectionReason } from './acquire/judge.ts'
-import type { Codec, FaultCode, SpooledMessage } from './acquire/message.ts'
+import type { Codec, Decoded, FaultCode, Refusal, SpooledMessage } from './acquire/message.ts'
 import type { QuarantineEntry } from './acquire/quarantine.ts'
 import { type Catalogue, GENERIC_TYPE } from './catalogue/catalogue.ts'
 import type { Registry } from './machines/registry.ts'
@@ -40,13 +41,18 @@ export interface DecodeParts {
   readonly codecs: readonly Codec[]
   readonly catalogue: Catalogue
   readonly registry: Registry
+  readonly clocks: Clocks
   /** What was measured longer ago than this is not kept; undefined: everything is. */
   readonly retentionMs: number | undefined
 }
 
-/** Decodes and judges messages; nothing is lost: what cannot be used is an entry for the quarantine. */
-export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodeParts): DecodedBatch {
-  const { codecs, catalogue, registry, retentionMs = Number.POSITIVE_INFINITY } = parts
+/**
+ * Decodes and judges messages; nothing is lost: what cannot be used is an entry for the quarantine.
+ *
+ * @param now epoch ms: when that is received which is put in again, for all but the judgement of its clock
+ */
+export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodeParts, now: number): DecodedBatch {
+  const { codecs, catalogue, registry, clocks, retentionMs = Number.POSITIVE_INFINITY } = parts
   const { modeCodes, modeNames } = catalogue
   const sets: SetOfBatch[] = []
   const notices: Notice[] = []
@@ -55,18 +61,21 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
   let unknownSignals = 0
 
   for (const message of messages) {
-    const { topic, payload, receivedAt, position } = message
-    const keep = (item: number, { reason, detail }: Pick<QuarantineEntry, 'reason' | 'detail'>, bytes: Buffer) =>
-      quarantine.push({ position, item, receivedAt, topic, reason, detail, bytes })
+    const { topic, payload, position } = message
+    const receivedAt = message.origin === 'replay' ? now : message.receivedAt
+    const keep = (item: number, { reason, detail }: Refusal, bytes: Buffer) =>
+      quarantine.push({ position, item, receivedAt: message.receivedAt, topic, reason, detail, bytes })
 
-    const decoded = decode(codecs, topic, payload, receivedAt)
+    const decoded = decode(codecs, topic, payload)
     if (decoded.kind === 'undecodable') {
       keep(0, decoded, payload)
       continue
     }
     if (decoded.kind !== 'telemetry') {
-      const machine = registry.resolve(decoded.device, decoded.measuredAt)
-      notices.push({ ...decoded, machine, position, receivedAt })
+      const measuredAt = decoded.kind === 'will' ? receivedAt : clocks.judge(decoded.device, decoded, message, 0)
+      if (typeof measuredAt !== 'number') keep(0, measuredAt, payload)
+      else
+        notices.push(noticeOf(decoded, registry.resolve(decoded.device, measuredAt), measuredAt, position, receivedAt))
       continue
     }
     for (const [item, raw] of decoded.sets.entries()) {
@@ -74,13 +83,18 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
         keep(item, raw, raw.bytes())
         continue
       }
-      if (receivedAt - raw.measuredAt > retentionMs) {
+      const measuredAt = clocks.judge(raw.device, raw, message, item)
+      if (typeof measuredAt !== 'number') {
+        keep(item, measuredAt, raw.bytes())
+        continue
+      }
+      if (receivedAt - measuredAt > retentionMs) {
         keep(item, { reason: 'retention', detail: 'older than what is kept' }, raw.bytes())
         continue
       }
-      const machine = registry.resolve(raw.device, raw.measuredAt)
+      const machine = registry.resolve(raw.device, measuredAt)
       const profile = registry.machine(machine)?.profile ?? catalogue.profile(GENERIC_TYPE)
-      const judged = judge(raw, { machine, profile, modeCodes, modeNames, receivedAt })
+      const judged = judge(raw, { machine, profile, modeCodes, modeNames, measuredAt, receivedAt })
       for (const { reason } of judged.rejected) rejected.set(reason, (rejected.get(reason) ?? 0) + 1)
       unknownSignals += judged.unknownSignals
       if (judged.set) sets.push({ set: judged.set, position })
@@ -88,4 +102,16 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
     }
   }
   return { messages, sets, notices, quarantine, rejected, unknownSignals }
+}
+
+function noticeOf(
+  decoded: Exclude<Decoded, { kind: 'telemetry' | 'undecodable' }>,
+  machine: string,
+  measuredAt: number,
+  position: number,
+  receivedAt: number,
+): Notice {
+  const about = { machine, position, measuredAt, receivedAt }
+  if (decoded.kind === 'faults') return { kind: 'faults', ...about, codes: decoded.codes }
+  return { kind: 'status', ...about, online: decoded.kind === 'status' && decoded.online }
 }

@@ -183,9 +183,9 @@ async function openFront(config: Environment, spool: Spool, log: Log): Promise<B
 /** What this thread offers to the others. */
 function receivingThread(spool: Spool, front: () => BrokerFront | undefined): ReceivingThread {
   return {
-    inject: (topic, bytes) =>
+    inject: (topic, bytes, receivedAt) =>
       spool.append({
-        receivedAt: Date.now(),
+        receivedAt,
         topic,
         payload: Buffer.from(bytes),
         qos: 1,

@@ -87,7 +87,7 @@ const offered: OfficeThread = {
       telemetry: pipeline.ask,
       refresh: () => pipeline.ask.refresh(),
       moveHistory,
-      inject: (topic, bytes) => receiving.ask.inject(topic, bytes),
+      inject: (topic, bytes, receivedAt) => receiving.ask.inject(topic, bytes, receivedAt),
       changed: noteChange,
       queued: outbox.poke,
       counts: () => pipeline.ask.counts(),

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { readCheckpoint } from './acquire/checkpoint.ts'
+import { openClocks } from './acquire/clocks.ts'
 import { openReceipts } from './acquire/counts.ts'
 import { jsonCodec } from './acquire/json-codec.ts'
 import { openNewness } from './acquire/newness.ts'
@@ -44,6 +45,7 @@ const offered: PipelineThread = {
       store,
       newness: await openNewness(store),
       codecs: [jsonCodec({ prefix: config.MQTT_TOPIC_PREFIX })],
+      clocks: openClocks(),
       receipts,
       spoolFolder,
       checkpoint: readCheckpoint(spoolFolder),

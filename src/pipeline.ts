@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely, Transaction } from 'kysely'
 import { writeCheckpoint } from './acquire/checkpoint.ts'
+import type { Clocks } from './acquire/clocks.ts'
 import { openCounts, type Receipts } from './acquire/counts.ts'
 import type { RejectionReason } from './acquire/judge.ts'
 import type { Codec, SpooledMessage } from './acquire/message.ts'
@@ -31,6 +32,7 @@ export interface PipelineParts {
   readonly store: TelemetryStore
   readonly newness: Newness
   readonly codecs: readonly Codec[]
+  readonly clocks: Clocks
   readonly receipts: Receipts
   readonly spoolFolder: string
   /** Where to begin in the spool: what lies before is judged, recorded and stored. */
@@ -105,7 +107,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
 
   /** Decodes, judges, detects, records, stores; then the spool may forget it. */
   async function workOff(messages: readonly SpooledMessage[]): Promise<void> {
-    const batch = decodeBatch(messages, parts)
+    const batch = decodeBatch(messages, parts, Date.now())
     const judged = await newness.judge(batch.sets.map(({ set }) => set))
     const end = (messages.at(-1) as SpooledMessage).next
     try {

@@ -22,8 +22,11 @@ export interface PartState {
 
 /** The first thread: takes in and acknowledges, and passes out what is for machines. */
 export interface ReceivingThread {
-  /** Puts a message into the spool as if it had just come; resolves when it is durable. */
-  inject(topic: string, bytes: Uint8Array): Promise<void>
+  /**
+   * Puts a message into the spool again; resolves when it is durable.
+   * @param receivedAt when it came first, epoch ms: its clock is judged by that
+   */
+  inject(topic: string, bytes: Uint8Array, receivedAt: number): Promise<void>
   /** Publishes to the machines, retained. */
   publish(topic: string, payload: string): Promise<void>
   /** Segments of the spool before this position are not needed any more. */

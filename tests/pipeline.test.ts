@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { readCheckpoint } from '../src/acquire/checkpoint.ts'
+import { openClocks } from '../src/acquire/clocks.ts'
 import { openReceipts } from '../src/acquire/counts.ts'
 import { jsonCodec } from '../src/acquire/json-codec.ts'
 import type { Codec } from '../src/acquire/message.ts'
@@ -39,6 +40,7 @@ async function runningPipeline(options: { codecs?: Codec[]; wrap?: (store: Telem
     store: options.wrap?.(store) ?? store,
     newness: await openNewness(store),
     codecs: [...(options.codecs ?? []), jsonCodec()],
+    clocks: openClocks(),
     receipts,
     spoolFolder,
     checkpoint: spool.checkpoint,

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { countKeys, type JsonElement, jsonElements, measureJson } from './json-scan.ts'
-import { parseMeasuredAt } from './measured-at.ts'
-import type { Codec, Decoded, FaultCode, QuarantineReason, RawSet, UndecodedSet } from './message.ts'
+import { isZoneless, parseMeasuredAt } from './measured-at.ts'
+import type { Codec, Decoded, FaultCode, RawSet, Refusal, UndecodedSet } from './message.ts'
 import { isId, parseTopic } from './topics.ts'
 
 type JsonObject = Record<string, unknown>
@@ -10,21 +10,20 @@ const MAX_DEPTH = 32 // an honest payload has 4: array, set, signals, summary
 const MAX_SETS = 500_000 // 16 MiB of the shortest honest sets; beyond it, it is rubbish and stays one piece
 const MAX_CODES = 500 // active on one machine; DM1 itself ends at about 430
 const MAX_LAMP_LENGTH = 64
-const CLOCK_TOLERANCE_MS = 5 * 60_000
 
 /** The native JSON of the contract with the machines, see `docs/contract.md`. */
 export function jsonCodec({ prefix = '' }: { prefix?: string } = {}): Codec {
   return {
     name: 'json',
-    decode(topic, payload, receivedAt) {
+    decode(topic, payload) {
       const parsed = parseTopic(topic, prefix)
       if (!parsed || parsed.kind === 'advice') return undefined
       const document = parseDocument(payload)
       if ('reason' in document) return { kind: 'undecodable', ...document }
 
-      if (parsed.kind === 'faults') return faults(parsed.device, document, receivedAt)
-      if (parsed.kind === 'status') return status(parsed.device, document, receivedAt)
-      return telemetry(parsed.kind === 'telemetry' ? parsed.device : undefined, document, receivedAt)
+      if (parsed.kind === 'faults') return faults(parsed.device, document)
+      if (parsed.kind === 'status') return status(parsed.device, document)
+      return telemetry(parsed.kind === 'telemetry' ? parsed.device : undefined, document)
     },
   }
 }
@@ -34,11 +33,6 @@ interface Document {
   readonly text: string
   /** Keys in the text; more than in the value when one occurs twice. */
   readonly keys: number
-}
-
-interface Refusal {
-  readonly reason: QuarantineReason
-  readonly detail: string
 }
 
 function parseDocument(payload: Buffer): Document | Refusal {
@@ -76,7 +70,7 @@ function isObject(value: unknown): value is JsonObject {
 }
 
 /** @param device whose topic it is; undefined for a gateway, where each set names its machine */
-function telemetry(device: string | undefined, document: Document, receivedAt: number): Decoded {
+function telemetry(device: string | undefined, document: Document): Decoded {
   const { value, text } = document
   const entries: readonly unknown[] = Array.isArray(value) ? value : [value]
   if (entries.length === 0) return { kind: 'undecodable', reason: 'empty', detail: 'an array without sets' }
@@ -100,7 +94,7 @@ function telemetry(device: string | undefined, document: Document, receivedAt: n
     if (element && element.repeatedOwn > 0) {
       return { reason: 'shape', detail: 'a key of the set occurs twice', bytes, ...(device && { device }) }
     }
-    return readSet(device, entry, element?.repeatedInside ?? 0, receivedAt, bytes)
+    return readSet(device, entry, element?.repeatedInside ?? 0, bytes)
   })
   return { kind: 'telemetry', sets }
 }
@@ -109,7 +103,6 @@ function readSet(
   topicDevice: string | undefined,
   entry: unknown,
   repeated: number,
-  receivedAt: number,
   bytes: () => Buffer,
 ): RawSet | UndecodedSet {
   if (!isObject(entry)) return { reason: 'shape', detail: 'a reading set is an object', bytes }
@@ -121,12 +114,11 @@ function readSet(
   if (signals === undefined ? mode === undefined : !isObject(signals)) {
     return { reason: 'shape', detail: 'signals must be an object', device, bytes }
   }
-  const time = readTime(entry.ts, receivedAt)
-  if (typeof time !== 'number') return { ...time, device, bytes }
 
   return {
     device,
-    measuredAt: time,
+    measuredAt: parseMeasuredAt(entry.ts),
+    zoneless: isZoneless(entry.ts),
     seq: Number.isSafeInteger(entry.seq) && (entry.seq as number) >= 0 ? (entry.seq as number) : undefined,
     mode,
     signals: toMap(signals),
@@ -148,14 +140,6 @@ function toMap(signals: unknown): ReadonlyMap<string, unknown> {
   return map
 }
 
-function readTime(ts: unknown, receivedAt: number): number | Refusal {
-  const measuredAt = parseMeasuredAt(ts)
-  if (measuredAt === undefined) return { reason: 'time', detail: 'ts is no time between 2000 and 2099 with a zone' }
-  if (measuredAt <= receivedAt + CLOCK_TOLERANCE_MS) return measuredAt
-  const minutes = Math.round((measuredAt - receivedAt) / 60_000)
-  return { reason: 'clock', detail: `measured ${minutes} min after it was received` }
-}
-
 /** Faults and status are one piece: what is wrong in them makes the whole of it undecodable. */
 function single(document: Document, name: string): { readonly object: JsonObject } | Refusal {
   const { value } = document
@@ -164,7 +148,7 @@ function single(document: Document, name: string): { readonly object: JsonObject
   return { object: value }
 }
 
-function faults(device: string, document: Document, receivedAt: number): Decoded {
+function faults(device: string, document: Document): Decoded {
   const piece = single(document, 'a fault list')
   if ('reason' in piece) return { kind: 'undecodable', ...piece }
   const value = piece.object
@@ -178,9 +162,7 @@ function faults(device: string, document: Document, receivedAt: number): Decoded
     if (!code) return { kind: 'undecodable', reason: 'shape', detail: 'a code needs spn 0–524287 and fmi 0–31' }
     if (code.spn !== 0 || code.fmi !== 0) codes.push(code) // SPN 0 with FMI 0 is DM1's way to say: none active
   }
-  const time = readTime(value.ts, receivedAt)
-  if (typeof time !== 'number') return { kind: 'undecodable', ...time }
-  return { kind: 'faults', device, measuredAt: time, codes }
+  return { kind: 'faults', device, measuredAt: parseMeasuredAt(value.ts), zoneless: isZoneless(value.ts), codes }
 }
 
 function readCode(entry: unknown): FaultCode | undefined {
@@ -197,7 +179,7 @@ function isInteger(value: unknown, most: number): value is number {
   return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= most
 }
 
-function status(device: string, document: Document, receivedAt: number): Decoded {
+function status(device: string, document: Document): Decoded {
   const piece = single(document, 'a status')
   if ('reason' in piece) return { kind: 'undecodable', ...piece }
   const value = piece.object
@@ -205,7 +187,7 @@ function status(device: string, document: Document, receivedAt: number): Decoded
     return { kind: 'undecodable', reason: 'shape', detail: 'online must be true or false' }
   }
   // a will is written when the connection begins and cannot know when it will be sent
-  const time = value.ts === undefined && !value.online ? receivedAt : readTime(value.ts, receivedAt)
-  if (typeof time !== 'number') return { kind: 'undecodable', ...time }
-  return { kind: 'status', device, measuredAt: time, online: value.online }
+  if (value.ts === undefined && !value.online) return { kind: 'will', device }
+  const { ts, online } = value
+  return { kind: 'status', device, measuredAt: parseMeasuredAt(ts), zoneless: isZoneless(ts), online }
 }

@@ -34,6 +34,8 @@ export interface JudgementContext {
   /** Mode id → code, over all types. */
   readonly modeCodes: ReadonlyMap<string, number>
   readonly modeNames: ReadonlyMap<number, string>
+  /** When it was measured, as its clock was judged, epoch ms. */
+  readonly measuredAt: number
   readonly receivedAt: number
 }
 
@@ -68,8 +70,8 @@ export function judge(raw: RawSet, context: JudgementContext): Judgement {
   if (mode === NO_MODE) rejected.push({ signal: MODE_SIGNAL, reason: 'mode' })
   for (let i = 0; i < raw.repeated; i++) rejected.push({ signal: '', reason: 'duplicate_key' })
 
-  const { device, measuredAt, seq } = raw
-  const { machine, receivedAt } = context
+  const { device, seq } = raw
+  const { machine, measuredAt, receivedAt } = context
   const set = values.size > 0 ? { device, machine, measuredAt, receivedAt, seq, values } : undefined
   return { set, rejected, unknownSignals }
 }

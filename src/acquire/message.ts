@@ -37,21 +37,30 @@ export type QuarantineReason =
   | 'retention' // older than what is kept
   | 'failed' // we failed at it, which is for us to mend
 
-/** What a codec makes of one message. Judgement of values and machines comes after it. */
+/** Why something cannot be used, with a detail for the person who looks at it. */
+export interface Refusal {
+  readonly reason: QuarantineReason
+  readonly detail: string
+}
+
+/** The time of measuring as the device states it. Nobody has judged it yet, and its clock may be wrong. */
+export interface StatedTime {
+  /** Epoch ms, whole; NaN where it states none that can be read. */
+  readonly measuredAt: number
+  /** It came as text without a zone, and is read as if it were UTC. */
+  readonly zoneless: boolean
+}
+
+/** What a codec makes of one message. Judgement of times, values and machines comes after it. */
 export type Decoded =
   | { readonly kind: 'telemetry'; readonly sets: readonly (RawSet | UndecodedSet)[] }
-  | {
-      readonly kind: 'faults'
-      readonly device: string
-      readonly measuredAt: number
-      readonly codes: readonly FaultCode[]
-    }
-  | { readonly kind: 'status'; readonly device: string; readonly measuredAt: number; readonly online: boolean }
-  | { readonly kind: 'undecodable'; readonly reason: QuarantineReason; readonly detail: string }
+  | ({ readonly kind: 'faults'; readonly device: string; readonly codes: readonly FaultCode[] } & StatedTime)
+  | ({ readonly kind: 'status'; readonly device: string; readonly online: boolean } & StatedTime)
+  | { readonly kind: 'will'; readonly device: string } // offline as of its receipt
+  | ({ readonly kind: 'undecodable' } & Refusal)
 
-export interface RawSet {
+export interface RawSet extends StatedTime {
   readonly device: string
-  readonly measuredAt: number
   readonly seq: number | undefined
   readonly mode: string | undefined
   /** As they came, in order; a name may be anything. */
@@ -62,9 +71,7 @@ export interface RawSet {
   readonly bytes: () => Buffer
 }
 
-export interface UndecodedSet {
-  readonly reason: QuarantineReason
-  readonly detail: string
+export interface UndecodedSet extends Refusal {
   readonly device?: string
   readonly bytes: () => Buffer
 }
@@ -81,5 +88,5 @@ export interface FaultCode {
 export interface Codec {
   readonly name: string
   /** undefined: this codec does not speak that topic. Never throws. */
-  decode(topic: string, payload: Buffer, receivedAt: number): Decoded | undefined
+  decode(topic: string, payload: Buffer): Decoded | undefined
 }

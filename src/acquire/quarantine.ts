@@ -1,7 +1,7 @@
-import type { Kysely, Transaction } from 'kysely'
+import type { Kysely, Selectable, Transaction } from 'kysely'
 import { type Decision, recordChange } from '../records/audit.ts'
 import { type Page, pageOf } from '../records/page.ts'
-import type { Database } from '../records/tables.ts'
+import type { Database, QuarantineTable } from '../records/tables.ts'
 import type { QuarantineReason } from './message.ts'
 
 /** What could not be used, as it came. */
@@ -133,6 +133,14 @@ export async function quarantinedItem(db: Kysely<Database>, id: number): Promise
 }
 
 /**
+ * The receipt by which the clock of a replayed entry is judged: its own, and for a device without a clock the same
+ * time as in the message that it stood in, see `judge-time.ts`.
+ */
+function replayedReceipt(receivedAt: number, item: number): number {
+  return receivedAt + item
+}
+
+/**
  * Puts it into the spool again, on its own topic, as a new receipt. Where we stop between the two steps it can be
  * replayed once more, which stores nothing twice.
  *
@@ -144,9 +152,11 @@ export function replayFromQuarantine(
   db: Kysely<Database>,
   id: number,
   decision: Decision,
-  inject: (topic: string, bytes: Buffer) => Promise<void>,
+  inject: (topic: string, bytes: Buffer, receivedAt: number) => Promise<void>,
 ): Promise<QuarantinedItem> {
-  return decide(db, id, 'replayed', decision, inject)
+  return decide(db, id, 'replayed', decision, ({ topic, bytes, item, received_at }) =>
+    inject(topic, bytes, replayedReceipt(received_at.getTime(), item)),
+  )
 }
 
 /**
@@ -164,14 +174,14 @@ function decide(
   id: number,
   state: 'replayed' | 'discarded',
   decision: Decision,
-  act: (topic: string, bytes: Buffer) => Promise<void>,
+  act: (row: Selectable<QuarantineTable>) => Promise<void>,
 ): Promise<QuarantinedItem> {
   return db.transaction().execute(async (trx) => {
     const row = await trx.selectFrom('quarantine').selectAll().where('id', '=', id).forUpdate().executeTakeFirst()
     if (!row) throw new QuarantineUnknown(id)
     if (row.state !== 'held') throw new QuarantineDecided(id, row.state)
 
-    await act(row.topic, row.bytes)
+    await act(row)
     const decided = await trx
       .updateTable('quarantine')
       .set({ state, decided_at: new Date(decision.now), decided_by: decision.user })

@@ -1,12 +1,10 @@
 import type { Span } from '../catalogue/schema.ts'
-import { zoneOffset } from '../store/local-days.ts'
+import { byQuarter, zoneOffset } from '../time-zone.ts'
 
 const DAY_MS = 86_400_000
 /** No unit is longer; two days for the clocks that change in between. */
 const LONGEST_MS = { days: DAY_MS, weeks: 7 * DAY_MS, months: 31 * DAY_MS, years: 366 * DAY_MS }
 const SLACK_MS = 2 * DAY_MS
-const QUARTER_MS = 900_000
-const MOST_REMEMBERED = 20_000
 
 /** The calendar part of a span or due point. */
 export type CalendarSpan = Pick<Span, 'days' | 'weeks' | 'months' | 'years'>
@@ -32,7 +30,7 @@ export interface SiteCalendar {
 
 /** @throws {RangeError} the zone is unknown */
 export function siteCalendar(timeZone: string): SiteCalendar {
-  const offset = remembered(zoneOffset(timeZone))
+  const offset = byQuarter(zoneOffset(timeZone))
 
   function add(from: number, { days = 0, weeks = 0, months = 0, years = 0 }: CalendarSpan, times: number): number {
     const local = new Date(from + offset(from))
@@ -57,17 +55,5 @@ export function siteCalendar(timeZone: string): SiteCalendar {
       while (add(from, span, times) < earliest) times++
       return times
     },
-  }
-}
-
-/** Asking a zone is slow, and clocks change at quarters of an hour: the answer holds for the whole quarter. */
-function remembered(offset: (instant: number) => number): (instant: number) => number {
-  const known = new Map<number, number>()
-  return (instant) => {
-    const quarter = Math.floor(instant / QUARTER_MS)
-    const answer = known.get(quarter) ?? offset(instant)
-    if (known.size >= MOST_REMEMBERED) known.clear()
-    known.set(quarter, answer)
-    return answer
   }
 }

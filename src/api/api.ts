@@ -34,8 +34,8 @@ export interface ApiParts {
   /** Resolves when the stages have taken over what was changed in the records. */
   readonly refresh: () => Promise<void>
   readonly moveHistory: MoveHistory
-  /** Puts a message into the spool; resolves when it is durable. */
-  readonly inject: (topic: string, bytes: Uint8Array) => Promise<void>
+  /** Puts a message into the spool again, as of its first receipt (epoch ms); resolves when it is durable. */
+  readonly inject: (topic: string, bytes: Uint8Array, receivedAt: number) => Promise<void>
   /** Told of machines of which something was changed here. */
   readonly changed: (machine: string) => void
   /** Told that a message for the queue was written. */

@@ -9,8 +9,8 @@ import { numberInPath as params, text } from './text.ts'
 
 export interface QuarantineParts {
   readonly db: Kysely<Database>
-  /** Puts a message into the spool again; resolves when it is durable. */
-  readonly inject: (topic: string, bytes: Uint8Array) => Promise<void>
+  /** Puts a message into the spool again, as of its first receipt (epoch ms); resolves when it is durable. */
+  readonly inject: (topic: string, bytes: Uint8Array, receivedAt: number) => Promise<void>
   readonly now: () => number
 }
 

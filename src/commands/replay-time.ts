@@ -1,4 +1,4 @@
-import { zoneOffset } from '../store/local-days.ts'
+import { instantsOf, zoneOffset } from '../time-zone.ts'
 
 /**
  * Reads times as text. The answer lists every instant that the text can mean, in order: one as a rule, two in the hour
@@ -88,17 +88,10 @@ function byPattern(
     if (!exists) throw new TypeError(`'${text}' is no time of the calendar`)
     const wall = local.getTime() + Math.round(Number(`0.${part.fraction ?? 0}`) * 1000)
     if (part.zone) return [wall - givenOffset(part.zone)]
-    return instantsOf(wall, offset, () => `'${text}' does not exist in ${zone}: the clocks skip it`)
+    const instants = instantsOf(wall, offset)
+    if (instants.length === 0) throw new TypeError(`'${text}' does not exist in ${zone}: the clocks skip it`)
+    return instants
   }
-}
-
-/** The instants at which a zone's clock shows `wall`. */
-function instantsOf(wall: number, offset: (instant: number) => number, missing: () => string): number[] {
-  const day = 86_400_000
-  const candidates = [...new Set([wall - offset(wall - day), wall - offset(wall + day)])]
-  const instants = candidates.filter((instant) => instant + offset(instant) === wall).sort((a, b) => a - b)
-  if (instants.length === 0) throw new TypeError(missing())
-  return instants
 }
 
 function givenOffset(zone: string): number {

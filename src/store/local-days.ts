@@ -1,3 +1,5 @@
+import { zoneOffset } from '../time-zone.ts'
+
 const DAY_MS = 86_400_000
 
 /**
@@ -52,35 +54,5 @@ function byWeek(offset: (instant: number) => number): (instant: number) => numbe
   return (instant) => {
     const week = Math.floor(instant / (7 * DAY_MS))
     return at(week) === at(week + 1) ? at(week) : offset(instant)
-  }
-}
-
-/**
- * How far a zone's clock is ahead of UTC.
- *
- * @returns a function from an instant (epoch ms) to the offset, ms
- * @throws {RangeError} the zone is unknown
- */
-export function zoneOffset(timeZone: string): (instant: number) => number {
-  const format = new Intl.DateTimeFormat('en-US', {
-    timeZone,
-    calendar: 'gregory',
-    era: 'short',
-    hourCycle: 'h23',
-    year: 'numeric',
-    month: 'numeric',
-    day: 'numeric',
-    hour: 'numeric',
-    minute: 'numeric',
-    second: 'numeric',
-  })
-  return (instant) => {
-    const parts: Record<string, string> = {}
-    for (const { type, value } of format.formatToParts(instant)) parts[type] = value
-    const year = parts.era === 'BC' ? 1 - Number(parts.year) : Number(parts.year)
-    const local = new Date(0)
-    local.setUTCFullYear(year, Number(parts.month) - 1, Number(parts.day))
-    local.setUTCHours(Number(parts.hour), Number(parts.minute), Number(parts.second))
-    return local.getTime() - Math.floor(instant / 1000) * 1000
   }
 }

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
+import { clockMend } from '../../src/acquire/clock-policy.ts'
 import { decode } from '../../src/acquire/decode.ts'
 import { jsonCodec } from '../../src/acquire/json-codec.ts'
 import { judge } from '../../src/acquire/judge.ts'
+import { judgeTime } from '../../src/acquire/judge-time.ts'
 import { modeCodes, modeNames, profile } from './profile-case.ts'
 
 /** Repeatable numbers from 0 to 1 (mulberry32). */
@@ -41,6 +43,13 @@ const TIMES = [
   '"x"',
   '[]',
   String(receivedAt + 1e9),
+  '"2026-01-01T00:00:00"',
+]
+const mends = [
+  undefined,
+  undefined,
+  clockMend({ kind: 'offset', offsetMs: 3_600_000 }),
+  clockMend({ kind: 'zone', zone: 'Europe/Berlin' }),
 ]
 
 function value(depth: number): string {
@@ -84,7 +93,7 @@ test('20,000 payloads: nothing throws, every set comes out once, usable or with 
   let usable = 0
 
   for (let i = 0; i < 20_000; i++) {
-    const decoded = decode(codecs, pick(topics), payload(), receivedAt)
+    const decoded = decode(codecs, pick(topics), payload())
     count(decoded.kind === 'undecodable' ? decoded.reason : decoded.kind)
     if (decoded.kind !== 'telemetry') continue
     expect(decoded.sets.length).toBeGreaterThan(0)
@@ -94,7 +103,13 @@ test('20,000 payloads: nothing throws, every set comes out once, usable or with 
         expect(raw.bytes()).toBeInstanceOf(Buffer)
         continue
       }
-      const judged = judge(raw, { machine: 'm', profile, modeCodes, modeNames, receivedAt })
+      const measuredAt = judgeTime(raw, pick(mends), receivedAt)
+      if (typeof measuredAt !== 'number') {
+        count(measuredAt.reason)
+        continue
+      }
+      expect(measuredAt).toBeLessThanOrEqual(receivedAt + 300_000)
+      const judged = judge(raw, { machine: 'm', profile, modeCodes, modeNames, measuredAt, receivedAt })
       for (const found of judged.set?.values.values() ?? []) {
         const numbers = typeof found === 'number' ? [found] : [found.min, found.mean, found.max, found.n]
         if (!numbers.every(Number.isFinite)) throw new Error('a value that is not finite came through')
@@ -103,5 +118,6 @@ test('20,000 payloads: nothing throws, every set comes out once, usable or with 
     }
   }
   expect(usable).toBeGreaterThan(1_000)
-  for (const kind of ['telemetry', 'topic', 'encoding', 'empty', 'shape']) expect(seen.get(kind)).toBeGreaterThan(20)
+  for (const kind of ['telemetry', 'topic', 'encoding', 'empty', 'shape', 'time', 'clock'])
+    expect(seen.get(kind)).toBeGreaterThan(20)
 })

@@ -3,12 +3,11 @@ import { decode } from '../../src/acquire/decode.ts'
 import { jsonCodec } from '../../src/acquire/json-codec.ts'
 import type { Decoded, RawSet, UndecodedSet } from '../../src/acquire/message.ts'
 
-const receivedAt = Date.UTC(2026, 0, 1, 0, 0, 30)
 const ts = Date.UTC(2026, 0, 1)
 const codecs = [jsonCodec()]
 
 function decodeText(text: string | Buffer, topic = 'machines/pump-1/telemetry'): Decoded {
-  return decode(codecs, topic, Buffer.from(text), receivedAt)
+  return decode(codecs, topic, Buffer.from(text))
 }
 
 function setsOf(text: string, topic?: string): readonly (RawSet | UndecodedSet)[] {
@@ -44,7 +43,7 @@ test('a reading set comes out as the contract says', () => {
 test('each set of an array stands for itself, with its own bytes as they came', () => {
   const good = `{ "ts": ${ts}, "signals": {"a": 1.50, "text": "},{[\\"" } }`
   const sets = setsOf(` [ ${good} , 7,{"ts":"yesterday","signals":{}} ] `)
-  expect(sets.map((set) => ('reason' in set ? set.reason : 'good'))).toEqual(['good', 'shape', 'time'])
+  expect(sets.map((set) => ('reason' in set ? set.reason : 'good'))).toEqual(['good', 'shape', 'good'])
   expect(sets.map((set) => set.bytes().toString())).toEqual([good, '7', '{"ts":"yesterday","signals":{}}'])
 })
 
@@ -60,45 +59,13 @@ test('a gateway names the machine of each set', () => {
   expect(sets.map((set) => ('reason' in set ? set.reason : set.device))).toEqual(['crane-1', 'topic', 'topic'])
 })
 
-for (const { text, at } of [
-  { text: '1767225600000', at: ts },
-  { text: '1767225600000.9', at: ts },
-  { text: '"2026-01-01T00:00:00Z"', at: ts },
-  { text: '"2026-01-01T08:00:00.250+08:00"', at: ts + 250 },
-  { text: '"2025-12-31T19:00:00.1234567-05:00"', at: ts + 123 },
-  { text: '"2016-12-31T23:59:60Z"', at: Date.UTC(2017, 0, 1) },
-  { text: `${receivedAt + 299_000}`, at: receivedAt + 299_000 },
-]) {
-  test(`time ${text} is understood`, () => expect(onlySet(`{"ts":${text},"signals":{"a":1}}`).measuredAt).toBe(at))
-}
-
-for (const { text, reason } of [
-  { text: 'null', reason: 'time' },
-  { text: 'true', reason: 'time' },
-  { text: '0', reason: 'time' },
-  { text: '-1', reason: 'time' },
-  { text: '1767225600', reason: 'time' }, // seconds
-  { text: '1767225600000000', reason: 'time' }, // microseconds
-  { text: '1e300', reason: 'time' },
-  { text: '1e999', reason: 'time' },
-  { text: 'NaN', reason: 'time' },
-  { text: '"NaN"', reason: 'time' },
-  { text: '"1767225600000"', reason: 'time' },
-  { text: '"2026-01-01T00:00:00"', reason: 'time' }, // no zone
-  { text: '"2026-02-29T00:00:00Z"', reason: 'time' },
-  { text: '"2026-13-01T00:00:00Z"', reason: 'time' },
-  { text: '"1999-12-31T23:59:59Z"', reason: 'time' },
-  { text: '"2026-01-01"', reason: 'time' },
-  { text: '"Thu, 01 Jan 2026 00:00:00 GMT"', reason: 'time' },
-  { text: '[1767225600000]', reason: 'time' },
-  { text: `${receivedAt + 301_000}`, reason: 'clock' },
-  { text: '"2026-01-01T08:00:00Z"', reason: 'clock' }, // the wrong zone
-]) {
-  test(`time ${text} goes to quarantine as ${reason}`, () =>
-    expect(reasonOf(decodeText(`{"ts":${text},"signals":{"a":1}}`))).toBe(reason))
-}
-
-test('a missing time goes to quarantine', () => expect(reasonOf(decodeText('{"signals":{"a":1}}'))).toBe('time'))
+test('a time is handed on as it is stated: who reads it knows the clock', () => {
+  const stated = (ts: string) => onlySet(`{${ts}"signals":{"a":1}}`)
+  expect(stated('"ts":"2026-01-01T08:00:00.250+08:00",')).toMatchObject({ measuredAt: ts + 250, zoneless: false })
+  expect(stated('"ts":"2026-01-01T08:00:00",')).toMatchObject({ measuredAt: ts + 8 * 3_600_000, zoneless: true })
+  expect(stated('"ts":NaN,')).toMatchObject({ measuredAt: Number.NaN })
+  expect(stated('')).toMatchObject({ measuredAt: Number.NaN, zoneless: false })
+})
 
 const nested = (depth: number) => `{"ts":${ts},"signals":{"b":1,"a":${'['.repeat(depth)}${']'.repeat(depth)}}}`
 for (const { name, payload, topic, reason } of [
@@ -207,6 +174,7 @@ test('fault codes', () => {
     kind: 'faults',
     device: 'pump-1',
     measuredAt: ts,
+    zoneless: false,
     codes: [{ spn: 100, fmi: 1, oc: 3, sa: 0, lamp: 'red_stop' }],
   })
   expect(faults(`{"ts":${ts},"codes":[]}`)).toMatchObject({ kind: 'faults', codes: [] })
@@ -221,7 +189,7 @@ for (const { text, reason } of [
   { text: `{"ts":${ts},"codes":[null]}`, reason: 'shape' },
   { text: `[{"ts":${ts},"codes":[]}]`, reason: 'shape' },
   { text: `{"ts":${ts},"ts":1,"codes":[]}`, reason: 'shape' },
-  { text: '{"codes":[]}', reason: 'time' },
+  { text: '{"codes":[]}', reason: 'faults' }, // its time is judged behind the codec
   { text: `{"kind":"undecodable","reason":"none","detail":"","ts":${ts},"codes":[]}`, reason: 'faults' },
 ]) {
   test(`faults ${text}: ${reason}`, () => expect(reasonOf(faults(text))).toBe(reason))
@@ -237,19 +205,10 @@ test('faults: more codes than a machine can have are one piece of rubbish, not a
 
 const status = (text: string) => decodeText(text, 'machines/pump-1/status')
 test('status, and a will that cannot know its time', () => {
-  expect(status(`{"ts":${ts},"online":true}`)).toEqual({
-    kind: 'status',
-    device: 'pump-1',
-    measuredAt: ts,
-    online: true,
-  })
-  expect(status('{"online":false}')).toEqual({
-    kind: 'status',
-    device: 'pump-1',
-    measuredAt: receivedAt,
-    online: false,
-  })
-  expect(reasonOf(status('{"online":true}'))).toBe('time')
+  const stated = { kind: 'status', device: 'pump-1', measuredAt: ts, zoneless: false }
+  expect(status(`{"ts":${ts},"online":true}`)).toEqual({ ...stated, online: true })
+  expect(status('{"online":false}')).toEqual({ kind: 'will', device: 'pump-1' })
+  expect(status('{"online":true}')).toEqual({ ...stated, measuredAt: Number.NaN, online: true })
   expect(reasonOf(status(`{"ts":${ts},"online":"yes"}`))).toBe('shape')
   expect(reasonOf(status(''))).toBe('empty')
 })
@@ -257,6 +216,6 @@ test('status, and a will that cannot know its time', () => {
 test('a prefix belongs to the topic', () => {
   const prefixed = [jsonCodec({ prefix: 'fleet/' })]
   const payload = Buffer.from(`{"ts":${ts},"signals":{"a":1}}`)
-  expect(reasonOf(decode(prefixed, 'fleet/machines/m/telemetry', payload, receivedAt))).toBe('good')
-  expect(reasonOf(decode(prefixed, 'machines/m/telemetry', payload, receivedAt))).toBe('topic')
+  expect(reasonOf(decode(prefixed, 'fleet/machines/m/telemetry', payload))).toBe('good')
+  expect(reasonOf(decode(prefixed, 'machines/m/telemetry', payload))).toBe('topic')
 })

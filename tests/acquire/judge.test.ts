@@ -3,13 +3,14 @@ import { describeRejections, isSignalName, judge } from '../../src/acquire/judge
 import type { RawSet } from '../../src/acquire/message.ts'
 import { modeCodes, modeNames, profile } from './profile-case.ts'
 
-const context = { machine: 'pump-1', profile, modeCodes, modeNames, receivedAt: 20 }
+const context = { machine: 'pump-1', profile, modeCodes, modeNames, measuredAt: 10, receivedAt: 20 }
 
 function judged(signals: Record<string, unknown>, more: Partial<RawSet> = {}) {
   return judge(
     {
       device: 'd-1',
       measuredAt: 10,
+      zoneless: false,
       seq: 7,
       mode: undefined,
       signals: new Map(Object.entries(signals)),
