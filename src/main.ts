@@ -7,6 +7,7 @@ import { startEmbeddedBroker } from './acquire/embedded-broker.ts'
 import { startExternalBroker } from './acquire/external-broker.ts'
 import type { Arrival } from './acquire/message.ts'
 import { openSpool, type Spool } from './acquire/spool.ts'
+import { staticAccess } from './acquire/static-access.ts'
 import { messageKind } from './acquire/topics.ts'
 import { type Environment, readConfig, settingsHelp } from './config.ts'
 import { type Log, openLog } from './log.ts'
@@ -173,7 +174,7 @@ async function openFront(config: Environment, spool: Spool, log: Log): Promise<B
     host: config.MQTT_HOST,
     port: config.MQTT_PORT,
     prefix,
-    credentials: username && password ? { username, password } : undefined,
+    access: staticAccess(username && password ? { username, password } : undefined),
     maxPacketBytes: config.MQTT_MAX_PACKET_BYTES,
     accept,
     log,

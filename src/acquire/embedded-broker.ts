@@ -1,10 +1,12 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import { type EventEmitter, once } from 'node:events'
-import { createServer, type Server, type Socket } from 'node:net'
-import { Aedes, type Client, type PublishPacket } from 'aedes'
+import { createServer, type Server } from 'node:net'
+import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes'
 import type { Log } from '../log.ts'
+import type { Access, Identity } from './access.ts'
+import { openAudience } from './audience.ts'
 import type { Accept, BrokerFront } from './broker-front.ts'
-import { guardPacketSize } from './packet-guard.ts'
+import { type Inlet, MqttConnection } from './mqtt-connection.ts'
+import { topicFault } from './mqtt-packet.ts'
 import { parseTopic } from './topics.ts'
 
 export interface EmbeddedBrokerOptions {
@@ -12,8 +14,7 @@ export interface EmbeddedBrokerOptions {
   /** 0 takes a free one. */
   readonly port: number
   readonly prefix: string
-  /** What every client must give; without it anybody may connect. */
-  readonly credentials?: { readonly username: string; readonly password: string } | undefined
+  readonly access: Access
   readonly maxPacketBytes?: number
   readonly accept: Accept
   readonly log: Log
@@ -22,6 +23,11 @@ export interface EmbeddedBrokerOptions {
 const DRAIN_MS = 5_000 // a subscriber that reads nothing for so long is cut off
 const MAX_FORWARDS = 5_000 // messages of machines on their way to subscribers; what comes beyond is not forwarded
 const CLOSE_MS = 1_500
+const WATCH_MS = 1_000
+/** More connections than the system keeps waiting by default come back at once when a fleet has lost us. */
+const BACKLOG = 4_096
+const BAD_LOGIN = 4
+const NOT_AUTHORIZED = 5
 
 /** The port is somebody else's; the message names the setting. */
 export class MqttPortTaken extends Error {
@@ -39,10 +45,13 @@ export class MqttPortTaken extends Error {
  * @throws {MqttPortTaken}
  */
 export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promise<BrokerFront> {
-  const { host, port, prefix, credentials, accept, log, maxPacketBytes = 16 << 20 } = options
-  const refused = { packet_too_large: 0, protocol: 0, not_authorized: 0, not_durable: 0, not_forwarded: 0 }
-  const sockets = new Set<Socket>()
-  const audience = openAudience()
+  const { host, port, prefix, access, accept, log, maxPacketBytes = 16 << 20 } = options
+  const refused: Record<string, number> = {}
+  const refuse = (reason: string) => {
+    refused[reason] = (refused[reason] ?? 0) + 1
+  }
+  const connections = new Set<MqttConnection>()
+  const audience = openAudience(prefix)
   let closing = false
 
   const broker = await Aedes.createBroker({
@@ -50,21 +59,54 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     drainTimeout: DRAIN_MS,
     connectTimeout: 10_000,
     maxClientsIdLength: 65_535,
-    queueLimit: 1_000, // packets sent in one piece with CONNECT
-    authenticate(_client, username, password, done) {
-      if (!credentials || permits(credentials, username, password)) return done(null, true)
-      refused.not_authorized++
-      done(null, false)
+    preConnect(client, packet, done) {
+      const connection = connectionOf(client)
+      // we see every packet, the library only some: we watch whether the client is alive
+      connection.keepAliveMs = (packet.keepalive ?? 0) * 1_500
+      packet.keepalive = 0
+      const fault = packet.will && topicFault(Buffer.from(packet.will.topic))
+      if (fault) return done(new Error(`in the will, ${fault}`), false)
+      connection.willTopic = packet.will?.topic
+      done(null, true)
     },
-    authorizePublish(_client, packet, done) {
+    authenticate(client, username, password, done) {
+      const connection = connectionOf(client)
+      const decide = (verdict: Identity | string) => {
+        if (typeof verdict === 'string') {
+          refuse(verdict)
+          return done(refusal(verdict === 'no_credentials' ? NOT_AUTHORIZED : BAD_LOGIN, verdict), null)
+        }
+        if (connection.willTopic !== undefined && !verdict.mayPublish(connection.willTopic)) {
+          refuse('not_authorized')
+          return done(refusal(NOT_AUTHORIZED, `it may not have a will under ${connection.willTopic}`), null)
+        }
+        connection.admission = { identity: verdict, pace: undefined }
+        done(null, true)
+      }
+      const verdict = access.identify({
+        clientId: client.id,
+        username,
+        password,
+        certificate: undefined,
+        address: connection.address,
+      })
+      if (verdict instanceof Promise) void verdict.then(decide)
+      else decide(verdict)
+    },
+    // wills and QoS 2; every other message is taken before the library sees it
+    authorizePublish(client, packet, done) {
       // when we stop, clients lose their connection through us: that is nobody's last will
       if (closing) return done(new Error('the broker stops'))
       const { topic, qos, retain } = packet
+      if (!client || !connectionOf(client).admission?.identity.mayPublish(topic)) {
+        refuse('not_authorized')
+        return done(new Error(`it may not publish under ${topic}`))
+      }
       const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
       accept({ receivedAt: Date.now(), topic, payload, qos, retained: retain }).then(
         () => done(null),
         (error: Error) => {
-          refused.not_durable++
+          refuse('not_durable')
           done(error) // cuts the connection, so the client sends again
         },
       )
@@ -73,33 +115,36 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
 
   const publishToAll = broker.publish.bind(broker)
   let forwards = 0
-  const forward = (packet: PublishPacket) => {
-    const topic = parseTopic(packet.topic, prefix)
-    if (topic?.kind === 'advice' || packet.topic.startsWith('$')) return
-    const retain = packet.retain && topic?.kind === 'status' // or a client could fill the memory under ever new topics
-    if (!retain && !audience.listens()) return
-    if (forwards >= MAX_FORWARDS) {
-      refused.not_forwarded++
-      return
-    }
+  const isKept = (topic: string, retained: boolean) => retained && parseTopic(topic, prefix)?.kind === 'status' // or a client could fill the memory under ever new topics
+  const passOn = (topic: string, payload: Buffer, retained: boolean) => {
+    if (forwards >= MAX_FORWARDS) return refuse('not_forwarded')
     forwards++
-    const { payload } = packet
-    publishToAll({ cmd: 'publish', topic: packet.topic, payload, qos: 0, retain, dup: false }, () => {
+    publishToAll({ cmd: 'publish', topic, payload, qos: 0, retain: isKept(topic, retained), dup: false }, () => {
       forwards--
     })
   }
-  // here come what clients sent, with their client, and what the broker tells itself under $SYS, without
+  const heard = (topic: string, retained: boolean) => {
+    if (!audience.listens() && !retained) return false
+    const kind = parseTopic(topic, prefix)?.kind
+    if (kind === 'advice' || topic.startsWith('$')) return false
+    return audience.listens() || kind === 'status'
+  }
+  // here come wills and what clients sent at QoS 2, with their client, and what the broker tells itself under $SYS, without
   broker.publish = (packet: PublishPacket, clientOrDone: unknown, done?: () => void) => {
     if (typeof clientOrDone === 'function') return publishToAll(packet, clientOrDone as () => void)
-    forward(packet)
+    const { topic, payload, retain } = packet
+    if (heard(topic, retain)) passOn(topic, Buffer.from(payload), retain)
     done?.() // the client does not wait for subscribers
   }
 
-  broker.on('subscribe', (subscriptions, client) => audience.add(client.id, subscriptions, prefix))
+  broker.on('connackSent', ({ returnCode }, client) => {
+    if (returnCode === 0) connectionOf(client).open()
+  })
+  broker.on('subscribe', (subscriptions, client) => audience.add(client.id, subscriptions))
   broker.on('unsubscribe', (filters, client) => audience.remove(client.id, filters))
   const onClientError = (client: Client, error: Error) => {
     if (closing) return
-    refused.protocol++
+    refuse('protocol')
     log.debug({ client: client.id, err: error }, 'connection of a client ended by an error')
   }
   broker.on('clientError', onClientError)
@@ -107,15 +152,22 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
   const events: EventEmitter = broker // its types leave out the event of its own failure
   events.on('error', (error: Error) => log.error({ err: error }, 'embedded broker failed'))
 
+  const inlet: Inlet = {
+    accept,
+    maxPacketBytes,
+    heard,
+    passOn,
+    refused({ address }, reason, detail) {
+      refuse(reason)
+      log.debug({ address, reason, detail }, 'packet refused, connection ended')
+    },
+    heldBack: () => refuse('rate_limited'),
+  }
   const server = createServer((socket) => {
-    sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
-    socket.setNoDelay(true) // acknowledgements are small, and are waited for
-    guardPacketSize(socket, maxPacketBytes, () => {
-      refused.packet_too_large++
-      log.warn({ address: socket.remoteAddress, maxPacketBytes }, 'packet too large, connection ended')
-    })
-    broker.handle(socket)
+    const connection = new MqttConnection(socket, inlet)
+    connections.add(connection)
+    connection.once('close', () => connections.delete(connection))
+    broker.handle(connection)
   })
   try {
     await listen(server, host, port)
@@ -124,6 +176,11 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     throw error
   }
   server.on('error', (error) => log.error({ err: error }, 'embedded broker cannot take connections'))
+  const watch = setInterval(() => {
+    const now = performance.now()
+    for (const connection of connections)
+      if (connection.keepAliveMs > 0 && connection.silentMs(now) > connection.keepAliveMs) connection.destroy()
+  }, WATCH_MS)
 
   const address = server.address()
   const actualPort = typeof address === 'object' && address ? address.port : port
@@ -141,16 +198,26 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     counts: () => ({ connections: broker.connectedClients, refused: { ...refused } }),
     async close() {
       closing = true
+      clearInterval(watch)
       server.close()
       const closed = new Promise<void>((done) => broker.close(done))
       await Promise.race([closed, after(CLOSE_MS)])
-      for (const socket of sockets) socket.destroy()
+      for (const connection of connections) connection.destroy()
     },
   }
 }
 
+/** The library hands back the stream that it was given. */
+function connectionOf(client: Client): MqttConnection {
+  return client.conn as MqttConnection
+}
+
+function refusal(returnCode: number, message: string): AuthenticateError {
+  return Object.assign(new Error(message), { returnCode })
+}
+
 async function listen(server: Server, host: string, port: number): Promise<void> {
-  server.listen(port, host)
+  server.listen({ port, host, backlog: BACKLOG })
   try {
     await once(server, 'listening')
   } catch (error) {
@@ -161,37 +228,4 @@ async function listen(server: Server, host: string, port: number): Promise<void>
 
 function after(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms).unref())
-}
-
-function permits(
-  credentials: { username: string; password: string },
-  username: string | undefined,
-  password: Buffer | undefined,
-): boolean {
-  const given = digest(`${username ?? ''}\0${password?.toString() ?? ''}`)
-  return timingSafeEqual(given, digest(`${credentials.username}\0${credentials.password}`))
-}
-
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
-}
-
-/** Who subscribed to what machines send. Most subscribers are cabs that wait for their own advice, and cost nothing. */
-function openAudience() {
-  const filters = new Map<string, Set<string>>() // by client id; a lasting session stays in it while it is away
-  return {
-    add(client: string, subscriptions: readonly { readonly topic: string }[], prefix: string) {
-      for (const { topic } of subscriptions) {
-        if (parseTopic(topic, prefix)?.kind === 'advice' || topic.startsWith('$')) continue
-        const known = filters.get(client) ?? new Set()
-        filters.set(client, known.add(topic))
-      }
-    },
-    remove(client: string, topics: readonly string[]) {
-      const known = filters.get(client)
-      for (const topic of topics) known?.delete(topic)
-      if (known?.size === 0) filters.delete(client)
-    },
-    listens: () => filters.size > 0,
-  }
 }

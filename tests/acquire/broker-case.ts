@@ -5,6 +5,7 @@ import { onTestFinished } from 'vitest'
 import type { BrokerFront } from '../../src/acquire/broker-front.ts'
 import { type EmbeddedBrokerOptions, startEmbeddedBroker } from '../../src/acquire/embedded-broker.ts'
 import type { Arrival } from '../../src/acquire/message.ts'
+import { staticAccess } from '../../src/acquire/static-access.ts'
 import { log } from './spool-case.ts'
 
 export interface TestBroker extends BrokerFront {
@@ -20,6 +21,7 @@ export async function embeddedBroker(options: Partial<EmbeddedBrokerOptions> = {
     host: '127.0.0.1',
     port: 0,
     prefix: '',
+    access: staticAccess(undefined),
     log,
     ...options,
     accept(message) {

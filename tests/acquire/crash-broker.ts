@@ -1,6 +1,7 @@
 /** A process that takes in and acknowledges, for a test to kill: prints where its broker is. */
 import { startEmbeddedBroker } from '../../src/acquire/embedded-broker.ts'
 import { openSpool } from '../../src/acquire/spool.ts'
+import { staticAccess } from '../../src/acquire/static-access.ts'
 import { messageKind } from '../../src/acquire/topics.ts'
 import { openLog } from '../../src/log.ts'
 
@@ -11,6 +12,7 @@ const broker = await startEmbeddedBroker({
   host: '127.0.0.1',
   port: 0,
   prefix: '',
+  access: staticAccess(undefined),
   log,
   accept: (message) => spool.append({ ...message, origin: 'mqtt' }),
 })

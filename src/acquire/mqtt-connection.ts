@@ -1,0 +1,405 @@
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import type { Identity } from './access.ts'
+import type { Accept } from './broker-front.ts'
+import { fixedHeaderBytes, PUBLISH, publishFault, remainingLength, topicEnd, topicFault } from './mqtt-packet.ts'
+import type { Pace } from './pace.ts'
+
+/** What all connections of a broker have in common. */
+export interface Inlet {
+  readonly accept: Accept
+  readonly maxPacketBytes: number
+  /** Whether anybody hears what is sent under a topic: only then it is passed on when it is durable. */
+  heard(topic: string, retained: boolean): boolean
+  passOn(topic: string, payload: Buffer, retained: boolean): void
+  /** A packet was refused; its connection ends. `detail` is a sentence without an end. */
+  refused(connection: MqttConnection, reason: PacketRefusal, detail: string): void
+  /** The identity sends more than it may: its messages wait. */
+  heldBack(connection: MqttConnection): void
+}
+
+export type PacketRefusal = 'packet_too_large' | 'protocol' | 'not_authorized' | 'not_durable'
+
+/** What a connection is granted when its client is let in. */
+export interface Admission {
+  readonly identity: Identity
+  /** Shared by all connections of the identity; undefined: as fast as it likes. */
+  readonly pace: Pace | undefined
+}
+
+/** A CONNECT has no more: client id, topic and payload of the will, user name, password. */
+const MAX_CONNECT_BYTES = 5 * 65_537 + 10
+/** So much of one connection may wait for the disk; its socket is read no further. It keeps memory flat and one sender from filling everybody's group. */
+const MAX_UNDURABLE_BYTES = 256 << 10
+const FIRST_PARTIAL_BYTES = 4096
+/** A client that does not read its acknowledgements for so long is cut off. */
+const DRAIN_MS = 5_000
+const LAST_WORDS_MS = 1_000
+/** While an identity is held back, it is looked at so often at most. */
+const SHORTEST_WAIT_MS = 20
+/** A machine has three topics, a gateway one. */
+const KNOWN_TOPICS = 4
+
+/** A topic as this client last used it. */
+interface KnownTopic {
+  readonly bytes: Uint8Array
+  readonly text: string
+}
+
+/** Messages of this connection that become durable together. */
+interface Group {
+  readonly durable: Promise<void>
+  /** Packet ids to acknowledge, in order of arrival. */
+  readonly ids: number[]
+  bytes: number
+  /** What somebody hears of, when it is durable. */
+  heard: { readonly topic: string; readonly payload: Buffer; readonly retained: boolean }[] | undefined
+}
+
+/**
+ * A client's connection as the broker library reads and writes it. PUBLISH at QoS 0 and 1, which is nearly all that ever
+ * comes, is taken out of the stream here and acknowledged when it is durable; every other packet is read by the library,
+ * one at a time, and what stands behind it waits until the library is done with it.
+ */
+export class MqttConnection extends Duplex {
+  readonly address: string
+  /** Set when the client has shown who it is. */
+  admission: Admission | undefined
+  /** Longest silence that is allowed; 0: any. */
+  keepAliveMs = 0
+  willTopic: string | undefined
+  readonly #socket: Socket
+  readonly #inlet: Inlet
+  #maxPacketBytes = MAX_CONNECT_BYTES
+
+  /** Whether PUBLISH is ours: the client was let in, and told so. */
+  #open = false
+  #forLibrary: Buffer | undefined
+  #libraryIsBusy = false
+
+  #receivedAt = 0
+  #heardAt = performance.now() // the wall clock may jump
+  #chunk: Buffer | undefined
+  #at = 0
+  #working = false
+  #paused = false
+  #ended = false
+  #partial: Buffer | undefined // a packet that came cut
+  #partialBytes = 0
+  #partialWanted = 0
+
+  readonly #groups: Group[] = []
+  #undurableBytes = 0
+  readonly #onDurable = () => this.#acknowledge()
+  readonly #onNotDurable = (error: Error) => this.#refuse('not_durable', error.message)
+  #drainTimer: NodeJS.Timeout | undefined
+  #heldBackTimer: NodeJS.Timeout | undefined
+
+  readonly #topics: KnownTopic[] = []
+  #nextTopic = 0
+
+  constructor(socket: Socket, inlet: Inlet) {
+    super()
+    this.#socket = socket
+    this.#inlet = inlet
+    this.address = socket.remoteAddress ?? ''
+    socket.setNoDelay(true) // acknowledgements are small, and are waited for
+    socket.on('data', (chunk: Buffer) => this.#receive(chunk))
+    socket.on('end', () => this.#end())
+    socket.on('error', (error) => this.destroy(error))
+    socket.on('close', () => this.destroy())
+  }
+
+  /** The client was let in, and told so: from now on its PUBLISH packets are taken here. */
+  open(): void {
+    const limit = this.admission?.identity.limits.packetBytes ?? Number.POSITIVE_INFINITY
+    this.#maxPacketBytes = Math.min(this.#inlet.maxPacketBytes, limit)
+    this.#open = true
+  }
+
+  /**
+   * For how many ms nothing came from the client; 0 while we do not read what it sends.
+   *
+   * @param now of `performance.now()`
+   */
+  silentMs(now: number): number {
+    return this.#paused ? 0 : now - this.#heardAt
+  }
+
+  // the library asks for the next packet when it is done with the last; null says that there is none
+  override read(size?: number): Buffer | null {
+    if (size === 0) return null // only the stream itself asks so
+    const packet = this.#forLibrary
+    this.#forLibrary = undefined
+    this.#libraryIsBusy = packet !== undefined
+    if (packet) return packet
+    this.#goOn()
+    return null
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    if (this.#socket.write(chunk)) done()
+    else this.#socket.once('drain', done)
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: (error?: Error | null) => void): void {
+    const bytes = Buffer.concat(chunks.map(({ chunk }) => chunk))
+    this._write(bytes, 'binary', done)
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    clearTimeout(this.#drainTimer)
+    clearTimeout(this.#heldBackTimer)
+    this.#chunk = undefined
+    this.#partial = undefined
+    if (error || this.#socket.writableLength === 0) this.#socket.destroy()
+    else this.#endSocket() // it is being told why
+    done(error)
+  }
+
+  #endSocket(): void {
+    const late = setTimeout(() => this.#socket.destroy(), LAST_WORDS_MS)
+    this.#socket.once('close', () => clearTimeout(late))
+    this.#socket.destroySoon()
+  }
+
+  #receive(chunk: Buffer): void {
+    this.#receivedAt = Date.now()
+    this.#heardAt = performance.now()
+    this.#chunk = chunk
+    this.#at = 0
+    this.#goOn()
+  }
+
+  #end(): void {
+    this.#ended = true
+    this.#goOn()
+  }
+
+  /** Works through what has come, as far as nothing is in its way. */
+  #goOn(): void {
+    if (this.#working) return
+    this.#working = true
+    while (this.#chunk && !this.#mustWait()) {
+      const partialIsWhole = this.#partial !== undefined && this.#partialBytes === this.#partialWanted
+      if (this.#at < this.#chunk.length || partialIsWhole) this.#at = this.#take(this.#chunk, this.#at)
+      else this.#chunk = undefined
+    }
+    this.#working = false
+    if (this.destroyed) return
+    if (this.#chunk) return this.#pause()
+    if (this.#ended && !this.#libraryIsBusy) this.destroy()
+    else if (this.#paused) this.#resume()
+  }
+
+  #mustWait(): boolean {
+    return (
+      this.#libraryIsBusy ||
+      this.#undurableBytes >= MAX_UNDURABLE_BYTES ||
+      this.#drainTimer !== undefined ||
+      this.#heldBackTimer !== undefined ||
+      this.destroyed
+    )
+  }
+
+  #pause(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#socket.pause()
+  }
+
+  #resume(): void {
+    this.#paused = false
+    this.#heardAt = performance.now()
+    this.#socket.resume()
+  }
+
+  /** Takes one packet, or what there is of it. @returns where the next one begins */
+  #take(chunk: Buffer, at: number): number {
+    if (this.#partial) return this.#takeMore(this.#partial, chunk, at)
+    const headerBytes = fixedHeaderBytes(chunk, at, chunk.length)
+    if (headerBytes <= 0) {
+      if (headerBytes < 0) this.#refuse('protocol', 'the length of a packet is none')
+      else this.#begin(chunk, at, chunk.length - at + 1)
+      return chunk.length
+    }
+    const body = at + headerBytes
+    const end = body + remainingLength(chunk, at, headerBytes)
+    if (!this.#fits(end - at)) return chunk.length
+    if (end <= chunk.length) return this.#takeWhole(chunk, at, body, end) ? end : at
+    this.#begin(chunk, at, end - at)
+    return chunk.length
+  }
+
+  /** Keeps the beginning of a packet until there are `wanted` bytes of it. */
+  #begin(chunk: Buffer, at: number, wanted: number): void {
+    const bytes = chunk.length - at
+    this.#partial = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(wanted, FIRST_PARTIAL_BYTES)))
+    chunk.copy(this.#partial, 0, at)
+    this.#partialBytes = bytes
+    this.#partialWanted = wanted
+  }
+
+  #takeMore(partial: Buffer, chunk: Buffer, at: number): number {
+    const bytes = Math.min(this.#partialWanted - this.#partialBytes, chunk.length - at)
+    const grown = roomier(partial, this.#partialBytes, this.#partialBytes + bytes, this.#partialWanted)
+    chunk.copy(grown, this.#partialBytes, at, at + bytes)
+    this.#partial = grown
+    this.#partialBytes += bytes
+    if (this.#partialBytes < this.#partialWanted) return at + bytes
+
+    const headerBytes = fixedHeaderBytes(grown, 0, this.#partialBytes)
+    if (headerBytes < 0) this.#refuse('protocol', 'the length of a packet is none')
+    if (headerBytes === 0) this.#partialWanted++
+    if (headerBytes <= 0) return at + bytes
+    const end = headerBytes + remainingLength(grown, 0, headerBytes)
+    if (!this.#fits(end)) return at + bytes
+    this.#partialWanted = end
+    if (this.#partialBytes < end) return at + bytes
+    if (this.#takeWhole(grown, 0, headerBytes, end)) this.#partial = undefined
+    return at + bytes
+  }
+
+  #fits(packetBytes: number): boolean {
+    if (packetBytes <= this.#maxPacketBytes) return true
+    this.#refuse('packet_too_large', `a packet has ${packetBytes} bytes`)
+    return false
+  }
+
+  /** @returns false where it has to be tried again later */
+  #takeWhole(bytes: Buffer, start: number, body: number, end: number): boolean {
+    const first = bytes[start] as number
+    const isPublish = first >> 4 === PUBLISH && this.#open
+    if (isPublish && this.#isHeldBack()) return false
+    if (isPublish && !this.#takePublish(bytes, first, body, end)) return true
+    this.#forLibrary = bytes.subarray(start, end)
+    this.#libraryIsBusy = true
+    this.emit('readable')
+    return true
+  }
+
+  /** @returns whether the library has to take it: at QoS 2 */
+  #takePublish(bytes: Buffer, first: number, body: number, end: number): boolean {
+    const fault = publishFault(bytes, first & 15, body, end)
+    if (fault) {
+      this.#refuse('protocol', fault)
+      return false
+    }
+    const id = topicEnd(bytes, body)
+    const topic = this.#topic(bytes, body + 2, id)
+    if (topic === undefined) return false
+    const qos = ((first >> 1) & 3) as 0 | 1 | 2
+    if (qos === 2) return true
+
+    const retained = (first & 1) === 1
+    const payload = bytes.subarray(qos === 0 ? id : id + 2, end)
+    const durable = this.#inlet.accept({ receivedAt: this.#receivedAt, topic, payload, qos, retained })
+    const group = this.#groupOf(durable)
+    if (qos === 1) group.ids.push(((bytes[id] as number) << 8) | (bytes[id + 1] as number))
+    group.bytes += end - body
+    this.#undurableBytes += end - body
+    if (this.#inlet.heard(topic, retained)) {
+      group.heard ??= []
+      group.heard.push({ topic, payload: Buffer.from(payload), retained }) // or it would keep its whole chunk in memory
+    }
+    return false
+  }
+
+  /** All messages that were accepted with one promise are acknowledged at once. */
+  #groupOf(durable: Promise<void>): Group {
+    const last = this.#groups.at(-1)
+    if (last?.durable === durable) return last
+    const group: Group = { durable, ids: [], bytes: 0, heard: undefined }
+    this.#groups.push(group)
+    durable.then(this.#onDurable, this.#onNotDurable)
+    return group
+  }
+
+  /** The oldest group is durable: they become so in order. */
+  #acknowledge(): void {
+    const group = this.#groups.shift()
+    if (!group) return
+    this.#undurableBytes -= group.bytes
+    if (group.heard)
+      for (const { topic, payload, retained } of group.heard) this.#inlet.passOn(topic, payload, retained)
+    if (this.destroyed) return
+    if (group.ids.length > 0 && !this.#socket.write(acknowledgements(group.ids))) this.#awaitDrain()
+    if (this.#paused) this.#goOn()
+  }
+
+  /** A client that sends without reading must not fill our memory with acknowledgements. */
+  #awaitDrain(): void {
+    if (this.#drainTimer) return
+    this.#drainTimer = setTimeout(() => this.destroy(new Error('the client does not read')), DRAIN_MS)
+    this.#socket.once('drain', () => {
+      clearTimeout(this.#drainTimer)
+      this.#drainTimer = undefined
+      this.#goOn()
+    })
+  }
+
+  #isHeldBack(): boolean {
+    const ms = this.admission?.pace?.take() ?? 0
+    if (ms === 0) return false
+    this.#inlet.heldBack(this)
+    this.#heldBackTimer = setTimeout(
+      () => {
+        this.#heldBackTimer = undefined
+        this.#goOn()
+      },
+      Math.max(ms, SHORTEST_WAIT_MS),
+    )
+    return true
+  }
+
+  /** The topic as text, when the client may publish there; otherwise the connection has ended. */
+  #topic(bytes: Buffer, from: number, to: number): string | undefined {
+    for (const known of this.#topics) if (isSame(known.bytes, bytes, from, to)) return known.text
+    const topicBytes = Uint8Array.prototype.slice.call(bytes, from, to)
+    const fault = topicFault(topicBytes)
+    if (fault) {
+      this.#refuse('protocol', fault)
+      return undefined
+    }
+    const text = bytes.toString('utf8', from, to)
+    if (!this.admission?.identity.mayPublish(text)) {
+      this.#refuse('not_authorized', `it may not publish under ${text}`)
+      return undefined
+    }
+    this.#topics[this.#nextTopic] = { bytes: topicBytes, text }
+    this.#nextTopic = (this.#nextTopic + 1) % KNOWN_TOPICS
+    return text
+  }
+
+  #refuse(reason: PacketRefusal, detail: string): void {
+    if (this.destroyed) return
+    this.#inlet.refused(this, reason, detail)
+    this.destroy()
+  }
+}
+
+function acknowledgements(ids: readonly number[]): Buffer {
+  const bytes = Buffer.allocUnsafe(ids.length * 4)
+  let at = 0
+  for (const id of ids) {
+    bytes[at++] = 0x40
+    bytes[at++] = 2
+    bytes[at++] = id >> 8
+    bytes[at++] = id & 255
+  }
+  return bytes
+}
+
+function isSame(known: Uint8Array, bytes: Buffer, from: number, to: number): boolean {
+  if (known.length !== to - from) return false
+  for (let i = known.length - 1; i >= 0; i--) if (known[i] !== bytes[from + i]) return false
+  return true
+}
+
+/** The buffer, or a larger one with the same beginning; grows by doubling, up to what is wanted. */
+function roomier(buffer: Buffer, used: number, needed: number, wanted: number): Buffer {
+  if (needed <= buffer.length) return buffer
+  const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(buffer.length * 2, wanted)))
+  buffer.copy(larger, 0, 0, used)
+  return larger
+}
