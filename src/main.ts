@@ -157,7 +157,9 @@ function endAtOnce(): void {
 }
 
 async function openFront(config: Environment, spool: Spool, log: Log): Promise<BrokerFront> {
-  const accept = (message: Arrival) => spool.append({ ...message, origin: 'mqtt' })
+  // written out, since copying a whole object costs a microsecond
+  const accept = ({ receivedAt, topic, payload, qos, retained }: Arrival) =>
+    spool.append({ receivedAt, topic, payload, qos, retained, origin: 'mqtt' })
   const prefix = config.MQTT_TOPIC_PREFIX
   if (config.MQTT_URL)
     return startExternalBroker({

@@ -7,6 +7,7 @@ import { openAudience } from './audience.ts'
 import type { Accept, BrokerFront } from './broker-front.ts'
 import { type Inlet, MqttConnection } from './mqtt-connection.ts'
 import { topicFault } from './mqtt-packet.ts'
+import { openPace } from './pace.ts'
 import { parseTopic } from './topics.ts'
 
 export interface EmbeddedBrokerOptions {
@@ -80,7 +81,8 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
           refuse('not_authorized')
           return done(refusal(NOT_AUTHORIZED, `it may not have a will under ${connection.willTopic}`), null)
         }
-        connection.admission = { identity: verdict, pace: undefined }
+        const { messagesPerSecond } = verdict.limits
+        connection.admission = { identity: verdict, pace: messagesPerSecond ? openPace(messagesPerSecond) : undefined }
         done(null, true)
       }
       const verdict = access.identify({

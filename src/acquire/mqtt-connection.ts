@@ -187,8 +187,8 @@ export class MqttConnection extends Duplex {
     }
     this.#working = false
     if (this.destroyed) return
-    if (this.#chunk) return this.#pause()
-    if (this.#ended && !this.#libraryIsBusy) this.destroy()
+    if (this.#chunk) this.#pause()
+    else if (this.#ended && !this.#libraryIsBusy) this.destroy()
     else if (this.#paused) this.#resume()
   }
 
