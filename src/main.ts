@@ -1,6 +1,8 @@
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { MessageChannel, Worker } from 'node:worker_threads'
+import { type AccessBook, openAccessBook } from './acquire/access-book.ts'
+import { type AccessKey, openAccessKey } from './acquire/access-key.ts'
 import type { BrokerFront } from './acquire/broker-front.ts'
 import { openReceipts } from './acquire/counts.ts'
 import { startEmbeddedBroker } from './acquire/embedded-broker.ts'
@@ -86,7 +88,9 @@ async function run(config: Environment, log: Log): Promise<void> {
     running.push({ name: 'spool', stop: () => spool.close() })
     receipts.add(spool.waitingAtStart)
 
-    const thread: ThreadStart = { config, dataFolder, receipts: receipts.shared }
+    const accessKey = await openAccessKey(dataFolder)
+    const access = openAccess(config, accessKey)
+    const thread: ThreadStart = { config, dataFolder, receipts: receipts.shared, accessKey }
     let failStart: ((error: unknown) => void) | undefined
     const crash = new Promise<never>((_, reject) => {
       failStart = reject
@@ -112,7 +116,7 @@ async function run(config: Environment, log: Log): Promise<void> {
     }).on('error', crashed('office'))
 
     let front: BrokerFront | undefined
-    const offered = receivingThread(spool, () => front)
+    const offered = receivingThread(spool, () => front, access)
     const pipeline: Peer<PipelineThread> = joinThread(pipelineWorker, { ...offered })
     const office: Peer<OfficeThread> = joinThread(officeWorker, { ...offered })
 
@@ -122,6 +126,8 @@ async function run(config: Environment, log: Log): Promise<void> {
     const embedded = typeof records.connection === 'string' ? undefined : records.connection
     await hold.update({ records: embedded })
     log.info({ where: records.where }, 'records ready')
+    const foreign = access.foreign()
+    if (foreign > 0) log.warn({ credentials: foreign }, 'secrets were issued under another access.key: rotate them')
 
     spool.onCommit(({ position, tally }) => {
       receipts.add(tally)
@@ -156,6 +162,12 @@ function endAtOnce(): void {
   process.kill(process.pid, 'SIGKILL')
 }
 
+function openAccess(config: Environment, key: AccessKey): AccessBook {
+  const { MQTT_USERNAME: username, MQTT_PASSWORD: password, MQTT_TOPIC_PREFIX: prefix } = config
+  const service = username && password ? { username, password } : undefined
+  return openAccessBook({ key, prefix, service, certificates: false, now: () => performance.now() })
+}
+
 async function openFront(config: Environment, spool: Spool, log: Log): Promise<BrokerFront> {
   // written out, since copying a whole object costs a microsecond
   const accept = ({ receivedAt, topic, payload, qos, retained }: Arrival) =>
@@ -184,7 +196,7 @@ async function openFront(config: Environment, spool: Spool, log: Log): Promise<B
 }
 
 /** What this thread offers to the others. */
-function receivingThread(spool: Spool, front: () => BrokerFront | undefined): ReceivingThread {
+function receivingThread(spool: Spool, front: () => BrokerFront | undefined, access: AccessBook): ReceivingThread {
   return {
     inject: (topic, bytes, receivedAt) =>
       spool.append({
@@ -199,6 +211,8 @@ function receivingThread(spool: Spool, front: () => BrokerFront | undefined): Re
       await front()?.publish(topic, payload, { retain: true })
     },
     release: (position) => void spool.release(position),
+    takeOverAccess: (change) => access.takeOver(change),
+    usedCredentials: () => access.used(),
     state() {
       const broker = front()
       const parts: PartState[] = [

@@ -14,6 +14,7 @@ import { buildApi } from './api/api.ts'
 import type { Catalogue } from './catalogue/catalogue.ts'
 import { openCatalogue } from './catalogue/open.ts'
 import { openLog } from './log.ts'
+import { type AccessFeed, startAccessFeed } from './machines/access-feed.ts'
 import { finishMoves, type HistoryMove } from './machines/history-moves.ts'
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './records/embedded-postgres.ts'
 import { migrate } from './records/migrate.ts'
@@ -22,7 +23,7 @@ import { joinThread } from './rpc.ts'
 import type { OfficeThread, PartState, PipelineThread, ReceivingThread, ThreadStart } from './threads.ts'
 
 /** The third thread: records, queue, desk and API. */
-const { config, dataFolder, pipeline: pipelinePort } = workerData as ThreadStart & { pipeline: MessagePort }
+const { config, dataFolder, accessKey, pipeline: pipelinePort } = workerData as ThreadStart & { pipeline: MessagePort }
 if (!parentPort) throw new Error('this runs as a thread of the service')
 
 /** Calendars come to something without any message. */
@@ -42,6 +43,7 @@ const stops: { name: string; stop: () => Promise<unknown> }[] = []
 const changed = new Set<string>()
 const toAdvise = new Set<string>()
 let records: Records | undefined
+let accessFeed: AccessFeed | undefined
 let programme: InspectionProgramme | undefined
 let connection: Awaited<ReturnType<OfficeThread['openRecords']>>['connection'] | undefined
 let loaded: Catalogue | undefined
@@ -60,8 +62,9 @@ const offered: OfficeThread = {
   },
 
   async open() {
-    if (!records || !connection) throw new Error('the records have not been opened yet')
+    if (!records || !connection || !accessFeed) throw new Error('the records have not been opened yet')
     const { db } = records
+    const { refresh: refreshAccess } = accessFeed
     const queue = await openQueue(connection, log)
     stops.push({ name: 'queue', stop: () => queue.close() })
     const outbox = startOutbox({ db, queue, log })
@@ -89,6 +92,8 @@ const offered: OfficeThread = {
       moveHistory,
       inject: (topic, bytes, receivedAt) => receiving.ask.inject(topic, bytes, receivedAt),
       changed: noteChange,
+      accessKey,
+      refreshAccess,
       queued: outbox.poke,
       counts: () => pipeline.ask.counts(),
       refused: async () => (await receiving.ask.state()).refused,
@@ -144,6 +149,14 @@ async function beginRecords(): ReturnType<OfficeThread['openRecords']> {
   })
   stops.push({ name: 'records', stop: async () => records?.close() })
   await migrate(records.pool)
+  accessFeed = await startAccessFeed({
+    db: records.db,
+    push: (change) => receiving.ask.takeOverAccess(change),
+    used: () => receiving.ask.usedCredentials(),
+    now: () => Date.now(),
+    log,
+  })
+  stops.push({ name: 'access', stop: async () => accessFeed?.stop() })
   setImmediate(catalogue) // read while the stages begin
   return { connection: found, where }
 }

@@ -1,3 +1,5 @@
+import type { AccessChange } from './acquire/access-book.ts'
+import type { AccessKey } from './acquire/access-key.ts'
 import type { Environment } from './config.ts'
 import type { HistoryMove } from './machines/history-moves.ts'
 import type { RecordsConnection } from './records/data-folder.ts'
@@ -10,6 +12,8 @@ export interface ThreadStart {
   readonly dataFolder: string
   /** Counters of receipt that the first thread writes and the second reads. */
   readonly receipts: SharedArrayBuffer
+  /** Under which issued secrets are kept. */
+  readonly accessKey: AccessKey
 }
 
 /** A part of the service as `/readyz` shows it. */
@@ -31,6 +35,10 @@ export interface ReceivingThread {
   publish(topic: string, payload: string): Promise<void>
   /** Segments of the spool before this position are not needed any more. */
   release(position: number): void
+  /** Who may log in was changed. */
+  takeOverAccess(change: AccessChange): void
+  /** Who has logged in since this was asked last. */
+  usedCredentials(): string[]
   state(): { parts: PartState[]; refused: Record<string, number>; address: string }
 }
 

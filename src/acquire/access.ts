@@ -44,6 +44,9 @@ export type RefusedLogin = 'unknown' | 'wrong_secret' | 'revoked' | 'no_credenti
 export interface Access {
   /** Never rejects. Answers at once, without a promise, wherever that takes microseconds. */
   identify(attempt: ConnectionAttempt): Identity | RefusedLogin | Promise<Identity | RefusedLogin>
-  /** Calls back when an identity was revoked, rotated or changed: its connections are to be ended. */
+  /**
+   * Calls back when an identity was revoked, rotated or changed: its connections are to be ended. `anyone` with an empty
+   * id means all of them: somebody has credentials now, so everybody has to log in.
+   */
   onChange(listener: (identity: Pick<Identity, 'kind' | 'id'>) => void): void
 }

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Kysely } from 'kysely'
+import type { AccessKey } from '../acquire/access-key.ts'
 import type { TicketDesk } from '../advise/desk.ts'
 import type { Catalogue } from '../catalogue/catalogue.ts'
 import type { Environment } from '../config.ts'
@@ -12,6 +13,7 @@ import { version } from '../version.ts'
 import { alarmRoutes } from './alarms.ts'
 import { auditRoutes } from './audit.ts'
 import { counterRoutes } from './counters.ts'
+import { credentialRoutes } from './credentials.ts'
 import { healthRoutes } from './health.ts'
 import { inspectionRoutes } from './inspections.ts'
 import { machineRoutes } from './machines.ts'
@@ -38,6 +40,10 @@ export interface ApiParts {
   readonly inject: (topic: string, bytes: Uint8Array, receivedAt: number) => Promise<void>
   /** Told of machines of which something was changed here. */
   readonly changed: (machine: string) => void
+  /** Under which issued secrets are kept. */
+  readonly accessKey: AccessKey
+  /** Resolves when the broker has taken over who may log in. */
+  readonly refreshAccess: () => Promise<void>
   /** Told that a message for the queue was written. */
   readonly queued: () => void
   readonly counts: () => Promise<PipelineCounts>
@@ -64,6 +70,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
     healthRoutes({ parts: parts.parts, metrics }),
     [
       machineRoutes(parts),
+      credentialRoutes(parts),
       readingRoutes({ telemetry: parts.telemetry, profileOf }),
       ruleRoutes(parts),
       counterRoutes(parts),

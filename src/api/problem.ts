@@ -33,6 +33,7 @@ export function notFound(what: string, id: string): ApiProblem {
 /** Statuses of the errors that stages throw, by their name: what a caller did, never what broke here. */
 const statusOfError: Readonly<Record<string, number>> = {
   AlarmUnknown: 404,
+  CredentialUnknown: 404,
   JobUnknown: 404,
   MachineUnknown: 404,
   NoSuchDoubt: 404,
@@ -40,11 +41,13 @@ const statusOfError: Readonly<Record<string, number>> = {
   QuarantineUnknown: 404,
   TicketUnknown: 404,
   CorrectionInvalid: 400,
+  CredentialRefused: 400,
   InspectionCursorInvalid: 400,
   MachineRefused: 400,
   OverrideRefused: 400,
   TicketReasonMissing: 400,
   OverrideForbidden: 403,
+  CredentialExists: 409,
   DoubtDecided: 409,
   JobNotProposed: 409,
   MachineExists: 409,

@@ -3,6 +3,7 @@ import type { ProgrammeTables } from '../advise/programme-tables.ts'
 import type { MaintenanceTables } from '../advise/tables.ts'
 import type { RuleOverride } from '../catalogue/rules.ts'
 import type { Severity } from '../catalogue/schema.ts'
+import type { CredentialTables } from '../machines/credential-tables.ts'
 
 /**
  * The tables of the records as Kysely knows them. `bigint` columns come as numbers, `timestamptz` as `Date`, `jsonb`
@@ -186,7 +187,7 @@ export interface AlarmEventsTable {
   advised_at: Date | null
 }
 
-export interface Database extends MaintenanceTables, ProgrammeTables {
+export interface Database extends MaintenanceTables, ProgrammeTables, CredentialTables {
   machines: MachinesTable
   bindings: BindingsTable
   history_moves: HistoryMovesTable

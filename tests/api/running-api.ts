@@ -34,7 +34,7 @@ export interface RunningApi {
   readonly records: TestRecords
   readonly store: TelemetryStore
   /** What the API told others, in order. */
-  readonly told: { readonly changed: string[]; queued: number; refreshed: number }
+  readonly told: { readonly changed: string[]; queued: number; refreshed: number; accessRefreshed: number }
   /** What was put into the spool. */
   readonly injected: { topic: string; bytes: Buffer }[]
   get<T = any>(path: string, headers?: Record<string, string>): Promise<Answer<T>>
@@ -53,7 +53,7 @@ export async function runningApi(parts: Partial<ApiParts> = {}): Promise<Running
   const records = await testRecords()
   const folder = await mkdtemp(join(tmpdir(), 'outrigger-api-'))
   const store = await openDuckdbStore({ file: join(folder, 'telemetry.duckdb'), threads: 1 })
-  const told = { changed: [] as string[], queued: 0, refreshed: 0 }
+  const told = { changed: [] as string[], queued: 0, refreshed: 0, accessRefreshed: 0 }
   const injected: RunningApi['injected'] = []
   const app = await buildApi({
     db: records.db,
@@ -72,6 +72,10 @@ export async function runningApi(parts: Partial<ApiParts> = {}): Promise<Running
     },
     changed: (machine) => {
       told.changed.push(machine)
+    },
+    accessKey: new Uint8Array(32),
+    refreshAccess: async () => {
+      told.accessRefreshed++
     },
     queued: () => {
       told.queued++
