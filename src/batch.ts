@@ -3,6 +3,7 @@ import { decode } from './acquire/decode.ts'
 import { describeRejections, judge, type RejectionReason } from './acquire/judge.ts'
 import type { Codec, Decoded, FaultCode, Refusal, SpooledMessage } from './acquire/message.ts'
 import type { QuarantineEntry } from './acquire/quarantine.ts'
+import { deviceOfTopic } from './acquire/topics.ts'
 import { type Catalogue, GENERIC_TYPE } from './catalogue/catalogue.ts'
 import type { Registry } from './machines/registry.ts'
 import type { ReadingSet } from './reading.ts'
@@ -42,6 +43,8 @@ export interface DecodeParts {
   readonly catalogue: Catalogue
   readonly registry: Registry
   readonly clocks: Clocks
+  /** Of all topics. */
+  readonly prefix: string
   /** What was measured longer ago than this is not kept; undefined: everything is. */
   readonly retentionMs: number | undefined
 }
@@ -63,8 +66,10 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
   for (const message of messages) {
     const { topic, payload, position } = message
     const receivedAt = message.origin === 'replay' ? now : message.receivedAt
-    const keep = (item: number, { reason, detail }: Refusal, bytes: Buffer) =>
-      quarantine.push({ position, item, receivedAt: message.receivedAt, topic, reason, detail, bytes })
+    const keep = (item: number, { reason, detail }: Refusal, bytes: Buffer, device?: string) => {
+      const sender = device ?? deviceOfTopic(topic, parts.prefix)
+      quarantine.push({ position, item, receivedAt: message.receivedAt, topic, device: sender, reason, detail, bytes })
+    }
 
     const decoded = decode(codecs, topic, payload)
     if (decoded.kind === 'undecodable') {
@@ -80,16 +85,16 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
     }
     for (const [item, raw] of decoded.sets.entries()) {
       if ('reason' in raw) {
-        keep(item, raw, raw.bytes())
+        keep(item, raw, raw.bytes(), raw.device)
         continue
       }
       const measuredAt = clocks.judge(raw.device, raw, message, item)
       if (typeof measuredAt !== 'number') {
-        keep(item, measuredAt, raw.bytes())
+        keep(item, measuredAt, raw.bytes(), raw.device)
         continue
       }
       if (receivedAt - measuredAt > retentionMs) {
-        keep(item, { reason: 'retention', detail: 'older than what is kept' }, raw.bytes())
+        keep(item, { reason: 'retention', detail: 'older than what is kept' }, raw.bytes(), raw.device)
         continue
       }
       const machine = registry.resolve(raw.device, measuredAt)
@@ -98,7 +103,7 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
       for (const { reason } of judged.rejected) rejected.set(reason, (rejected.get(reason) ?? 0) + 1)
       unknownSignals += judged.unknownSignals
       if (judged.set) sets.push({ set: judged.set, position })
-      else keep(item, { reason: 'values', detail: describeRejections(judged.rejected) }, raw.bytes())
+      else keep(item, { reason: 'values', detail: describeRejections(judged.rejected) }, raw.bytes(), raw.device)
     }
   }
   return { messages, sets, notices, quarantine, rejected, unknownSignals }

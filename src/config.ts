@@ -63,6 +63,12 @@ export const environmentSchema = z.object({
     .min(65_536)
     .default(64 * 1024 * 1024)
     .describe('Size at which the spool begins a new file.'),
+  OUTRIGGER_QUARANTINE_BYTES: bytes
+    .min(1_048_576)
+    .default(1024 * 1024 * 1024)
+    .describe(
+      'Budget of the quarantine, 400 bytes for each entry included. When it is used up, the oldest entries of the largest sender lose their bytes.',
+    ),
   OUTRIGGER_DUCKDB_MEMORY_MB: z.coerce
     .number()
     .int()

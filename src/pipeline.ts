@@ -7,7 +7,9 @@ import type { RejectionReason } from './acquire/judge.ts'
 import type { Codec, SpooledMessage } from './acquire/message.ts'
 import type { Newness, NewnessOfBatch } from './acquire/newness.ts'
 import { keepInQuarantine } from './acquire/quarantine.ts'
+import { keepWithinBudget } from './acquire/quarantine-budget.ts'
 import { openSpoolReader } from './acquire/spool-reader.ts'
+import { deviceOfTopic } from './acquire/topics.ts'
 import { type DecodedBatch, decodeBatch } from './batch.ts'
 import type { Catalogue } from './catalogue/catalogue.ts'
 import { applyEpisodes, applyTransitions, followMachineState } from './detect/alarm-log.ts'
@@ -33,11 +35,14 @@ export interface PipelineParts {
   readonly newness: Newness
   readonly codecs: readonly Codec[]
   readonly clocks: Clocks
+  /** Of all topics. */
+  readonly prefix: string
   readonly receipts: Receipts
   readonly spoolFolder: string
   /** Where to begin in the spool: what lies before is judged, recorded and stored. */
   readonly checkpoint: number
   readonly retentionMs: number | undefined
+  readonly quarantineBytes: number
   readonly settings: WorkspaceSettings
   /** Segments of the spool before this position are not needed any more. */
   readonly release: (position: number) => void
@@ -127,6 +132,15 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     judged.commit()
     settle(batch, judged)
     await moveOn(end)
+    if (batch.quarantine.length > 0) await boundQuarantine()
+  }
+
+  async function boundQuarantine(): Promise<void> {
+    try {
+      await keepWithinBudget(db, parts.quarantineBytes, Date.now())
+    } catch (error) {
+      log.warn({ err: error }, 'the quarantine could not be brought within its budget, trying again later')
+    }
   }
 
   /** The spool may forget what is recorded and stored. An older checkpoint is no loss: what is read again is recognised. */
@@ -409,7 +423,8 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     const end = Math.max(next, recorded)
     await db.transaction().execute(async (trx) => {
       const detail = `judging it failed: ${fault.message}`
-      await keepInQuarantine(trx, [{ position, item: 0, receivedAt, topic, reason: 'failed', detail, bytes }])
+      const device = deviceOfTopic(topic, parts.prefix)
+      await keepInQuarantine(trx, [{ position, item: 0, receivedAt, topic, device, reason: 'failed', detail, bytes }])
       await saveProgress(trx, end)
     })
     recorded = end

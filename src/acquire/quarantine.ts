@@ -1,7 +1,8 @@
-import type { Kysely, Selectable, Transaction } from 'kysely'
+import { type Kysely, type Selectable, sql, type Transaction } from 'kysely'
 import { type Decision, recordChange } from '../records/audit.ts'
 import { type Page, pageOf } from '../records/page.ts'
-import type { Database, QuarantineTable } from '../records/tables.ts'
+import type { QuarantineTable } from '../records/quarantine-tables.ts'
+import type { Database } from '../records/tables.ts'
 import type { QuarantineReason } from './message.ts'
 
 /** What could not be used, as it came. */
@@ -12,6 +13,8 @@ export interface QuarantineEntry {
   readonly item: number
   readonly receivedAt: number
   readonly topic: string
+  /** Whose topic it is, or whom a gateway's set names; undefined where nobody is named. */
+  readonly device: string | undefined
   readonly reason: QuarantineReason
   /** For the person who looks at it. */
   readonly detail: string
@@ -24,20 +27,26 @@ export interface QuarantinedItem {
   /** RFC 3339. */
   readonly receivedAt: string
   readonly topic: string
+  readonly device: string | null
   readonly reason: string
   readonly detail: string
+  /** Of the bytes as they came. */
+  readonly size: number
+  /** RFC 3339: when the budget was used up and the bytes were given up; null: they are there. */
+  readonly bytesDroppedAt: string | null
   readonly state: 'held' | 'replayed' | 'discarded'
   readonly decidedAt: string | null
   readonly decidedBy: string | null
 }
 
 export interface QuarantinedBytes extends QuarantinedItem {
-  /** base64. */
-  readonly bytes: string
+  /** base64; null where they were given up. */
+  readonly bytes: string | null
 }
 
 export interface QuarantineQuery {
   readonly reason?: string | undefined
+  readonly device?: string | undefined
   readonly state?: QuarantinedItem['state'] | undefined
   /** Goes on after the item of this id. */
   readonly after?: number | undefined
@@ -60,30 +69,63 @@ export class QuarantineDecided extends Error {
   }
 }
 
-const ROWS_AT_ONCE = 1_000
-const BYTES_AT_ONCE = 8 << 20
-
-/** Keeps entries, in the transaction of their batch. One that a repeated judgement brings again is there already. */
-export async function keepInQuarantine(trx: Transaction<Database>, entries: readonly QuarantineEntry[]): Promise<void> {
-  for (const rows of inParts(entries)) {
-    await trx
-      .insertInto('quarantine')
-      .values(
-        rows.map(({ position, item, receivedAt, topic, reason, detail, bytes }) => ({
-          position,
-          item,
-          received_at: new Date(receivedAt),
-          topic: storable(topic),
-          reason,
-          detail: storable(detail).slice(0, 500),
-          bytes,
-          decided_at: null,
-          decided_by: null,
-        })),
-      )
-      .onConflict((conflict) => conflict.columns(['position', 'item']).doNothing())
-      .execute()
+/** There is nothing left to replay. */
+export class QuarantineBytesGone extends Error {
+  override readonly name = 'QuarantineBytesGone'
+  constructor(id: number, droppedAt: Date | null) {
+    super(`the bytes of ${id} were given up at ${droppedAt?.toISOString()}, when the quarantine's budget was used up`)
   }
+}
+
+const ROWS_AT_ONCE = 4_000
+const BYTES_AT_ONCE = 8 << 20
+const TALLIES_LOCK = 7_215_604 // any number that no other lock has
+
+/**
+ * Keeps entries, in the transaction of their batch. One that a repeated judgement brings again is there already, and is
+ * not counted again.
+ */
+export async function keepInQuarantine(trx: Transaction<Database>, entries: readonly QuarantineEntry[]): Promise<void> {
+  if (entries.length === 0) return
+  await lockTallies(trx)
+  for (const part of inParts(entries)) await insert(trx, part)
+}
+
+/** One after another, or two transactions that change several tallies could wait for each other. */
+export async function lockTallies(trx: Transaction<Database>): Promise<void> {
+  await sql`select pg_advisory_xact_lock(${TALLIES_LOCK})`.execute(trx)
+}
+
+/** By column, and the bytes in one piece: a statement with a parameter for each value costs several times as much. */
+async function insert(trx: Transaction<Database>, part: readonly QuarantineEntry[]): Promise<void> {
+  let start = 1
+  const starts = part.map(({ bytes }) => {
+    const from = start
+    start += bytes.length
+    return from
+  })
+  await sql`
+    with kept as (
+      insert into quarantine (position, item, received_at, topic, device, reason, detail, size, bytes)
+      select position, item, to_timestamp(received / 1000), topic, device, reason, detail, size,
+        substring(${Buffer.concat(part.map(({ bytes }) => bytes))}::bytea from start for size)
+      from unnest(
+        ${part.map(({ position }) => position)}::bigint[], ${part.map(({ item }) => item)}::int[],
+        ${part.map(({ receivedAt }) => receivedAt)}::float8[], ${part.map(({ topic }) => storable(topic))}::text[],
+        ${part.map(({ device = '' }) => device)}::text[], ${part.map(({ reason }) => reason)}::text[],
+        ${part.map(({ detail }) => storable(detail).slice(0, 500))}::text[],
+        ${part.map(({ bytes }) => bytes.length)}::int[], ${starts}::int[]
+      ) as given (position, item, received, topic, device, reason, detail, size, start)
+      on conflict (position, item) do nothing
+      returning device, reason, size
+    )
+    insert into quarantine_tallies as tally (device, reason, held, held_bytes, kept_entries, kept_bytes)
+    select device, reason, count(*), sum(size), count(*), sum(size) from kept group by device, reason
+    on conflict (device, reason) do update set
+      held = tally.held + excluded.held,
+      held_bytes = tally.held_bytes + excluded.held_bytes,
+      kept_entries = tally.kept_entries + excluded.kept_entries,
+      kept_bytes = tally.kept_bytes + excluded.kept_bytes`.execute(trx)
 }
 
 function* inParts(entries: readonly QuarantineEntry[]): Generator<QuarantineEntry[]> {
@@ -102,13 +144,13 @@ function* inParts(entries: readonly QuarantineEntry[]): Generator<QuarantineEntr
 
 /** PostgreSQL has no NUL in text, and a topic may have one. */
 function storable(text: string): string {
-  return text.replaceAll('\0', '\ufffd')
+  return text.includes('\0') ? text.replaceAll('\0', '\ufffd') : text
 }
 
 /** Newest first; what nobody has decided on unless asked otherwise. */
 export async function listQuarantine(
   db: Kysely<Database>,
-  { reason, state = 'held', after, limit }: QuarantineQuery,
+  { reason, device, state = 'held', after, limit }: QuarantineQuery,
 ): Promise<Page<QuarantinedItem>> {
   let query = db
     .selectFrom('quarantine')
@@ -117,6 +159,7 @@ export async function listQuarantine(
     .orderBy('id', 'desc')
     .limit(limit + 1)
   if (reason !== undefined) query = query.where('reason', '=', reason)
+  if (device !== undefined) query = query.where('device', '=', device)
   if (after !== undefined) query = query.where('id', '<', after)
   return pageOf(await query.execute(), limit, itemOf, (row) => row.id)
 }
@@ -129,14 +172,14 @@ export async function quarantinedItem(db: Kysely<Database>, id: number): Promise
     .where('id', '=', id)
     .executeTakeFirst()
   if (!row) throw new QuarantineUnknown(id)
-  return { ...itemOf(row), bytes: row.bytes.toString('base64') }
+  return { ...itemOf(row), bytes: row.bytes?.toString('base64') ?? null }
 }
 
 /**
  * The receipt by which the clock of a replayed entry is judged: its own, and for a device without a clock the same
  * time as in the message that it stood in, see `judge-time.ts`.
  */
-function replayedReceipt(receivedAt: number, item: number): number {
+export function replayedReceipt(receivedAt: number, item: number): number {
   return receivedAt + item
 }
 
@@ -147,6 +190,7 @@ function replayedReceipt(receivedAt: number, item: number): number {
  * @param inject resolves when the message is durable
  * @throws {QuarantineUnknown}
  * @throws {QuarantineDecided}
+ * @throws {QuarantineBytesGone}
  */
 export function replayFromQuarantine(
   db: Kysely<Database>,
@@ -154,13 +198,14 @@ export function replayFromQuarantine(
   decision: Decision,
   inject: (topic: string, bytes: Buffer, receivedAt: number) => Promise<void>,
 ): Promise<QuarantinedItem> {
-  return decide(db, id, 'replayed', decision, ({ topic, bytes, item, received_at }) =>
-    inject(topic, bytes, replayedReceipt(received_at.getTime(), item)),
-  )
+  return decide(db, id, 'replayed', decision, async ({ topic, bytes, item, received_at, bytes_dropped_at }) => {
+    if (!bytes) throw new QuarantineBytesGone(id, bytes_dropped_at)
+    await inject(topic, bytes, replayedReceipt(received_at.getTime(), item))
+  })
 }
 
 /**
- * Marks it as of no use; its bytes stay, so that the record is whole.
+ * Marks it as of no use; its bytes stay for as long as the budget allows, so that the record is whole.
  *
  * @throws {QuarantineUnknown}
  * @throws {QuarantineDecided}
@@ -182,25 +227,67 @@ function decide(
     if (row.state !== 'held') throw new QuarantineDecided(id, row.state)
 
     await act(row)
-    const decided = await trx
-      .updateTable('quarantine')
-      .set({ state, decided_at: new Date(decision.now), decided_by: decision.user })
-      .where('id', '=', id)
-      .returning(COLUMNS)
-      .executeTakeFirstOrThrow()
+    await markDecided(trx, [id], state, decision)
     await recordChange(trx, { action: `quarantine.${state}`, subject: String(id) }, decision)
-    return itemOf(decided)
+    return itemOf({ ...row, state, decided_at: new Date(decision.now), decided_by: decision.user })
   })
 }
 
-const COLUMNS = ['id', 'received_at', 'topic', 'reason', 'detail', 'state', 'decided_at', 'decided_by'] as const
+/**
+ * Notes what was decided on entries; those on which something was decided already stay as they are.
+ *
+ * @returns how many there were to decide on
+ */
+export async function markDecided(
+  trx: Transaction<Database>,
+  ids: readonly number[],
+  state: 'replayed' | 'discarded',
+  { user, now }: Pick<Decision, 'user' | 'now'>,
+): Promise<number> {
+  await lockTallies(trx)
+  const { rows } = await sql<{ decided: number }>`
+    with decided as (
+      update quarantine set state = ${state}, decided_at = ${new Date(now)}, decided_by = ${user}
+      where id = any(${ids}::bigint[]) and state = 'held'
+      returning device, reason, bytes is null as gone, size
+    ), sums as (
+      select device, reason, count(*) as entries, count(*) filter (where gone) as gone,
+        coalesce(sum(size) filter (where not gone), 0) as bytes
+      from decided group by device, reason
+    ), tallied as (
+      update quarantine_tallies tally set
+        held = held - sums.entries,
+        held_without_bytes = held_without_bytes - sums.gone,
+        held_bytes = held_bytes - sums.bytes
+      from sums where tally.device = sums.device and tally.reason = sums.reason
+    )
+    select coalesce(sum(entries), 0)::bigint as decided from sums`.execute(trx)
+  return rows[0]?.decided ?? 0
+}
+
+const COLUMNS = [
+  'id',
+  'received_at',
+  'topic',
+  'device',
+  'reason',
+  'detail',
+  'size',
+  'bytes_dropped_at',
+  'state',
+  'decided_at',
+  'decided_by',
+] as const
 
 interface Row {
   readonly id: number
   readonly received_at: Date
   readonly topic: string
+  readonly device: string
   readonly reason: string
   readonly detail: string
+  readonly size: number
+  readonly bytes_dropped_at: Date | null
   readonly state: QuarantinedItem['state']
   readonly decided_at: Date | null
   readonly decided_by: string | null
@@ -211,8 +298,11 @@ function itemOf(row: Row): QuarantinedItem {
     id: row.id,
     receivedAt: row.received_at.toISOString(),
     topic: row.topic,
+    device: row.device || null,
     reason: row.reason,
     detail: row.detail,
+    size: row.size,
+    bytesDroppedAt: row.bytes_dropped_at?.toISOString() ?? null,
     state: row.state,
     decidedAt: row.decided_at?.toISOString() ?? null,
     decidedBy: row.decided_by,

@@ -32,6 +32,17 @@ export function parseTopic(topic: string, prefix: string): Topic | undefined {
   return isId(gateway) ? { kind: 'gateway', gateway } : undefined
 }
 
+/**
+ * The device that a topic names, of the contract or not: who misspells what follows is named all the same.
+ *
+ * @returns undefined where it names none
+ */
+export function deviceOfTopic(topic: string, prefix: string): string | undefined {
+  const [kind, device] = topic.slice(prefix.length).split('/', 2)
+  const isNamed = topic.startsWith(prefix) && (kind === 'machines' || kind === 'gateways') && isId(device)
+  return isNamed ? device : undefined
+}
+
 /** What a message counts as at receipt, before anybody looks inside. */
 export function messageKind(topic: string, prefix: string): MessageKind {
   const parsed = parseTopic(topic, prefix)

@@ -52,6 +52,7 @@ const statusOfError: Readonly<Record<string, number>> = {
   JobNotProposed: 409,
   MachineExists: 409,
   NothingToAcknowledge: 409,
+  QuarantineBytesGone: 409,
   QuarantineDecided: 409,
   TicketTransitionRefused: 409,
 }

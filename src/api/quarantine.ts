@@ -18,8 +18,14 @@ const itemSchema = z.object({
   id: z.int(),
   receivedAt: z.string(),
   topic: z.string(),
+  device: z
+    .string()
+    .nullable()
+    .describe('Whose topic it is, or whom a gateway’s set names; null where nobody is named'),
   reason: z.string(),
   detail: z.string(),
+  size: z.int().describe('Bytes that came'),
+  bytesDroppedAt: z.string().nullable().describe('When they were given up, because the budget was used up'),
   state: z.enum(['held', 'replayed', 'discarded']),
   decidedAt: z.string().nullable(),
   decidedBy: z.string().nullable(),
@@ -52,7 +58,9 @@ export function quarantineRoutes({ db, inject, now }: QuarantineParts): FastifyP
         schema: {
           summary: 'One entry with its bytes',
           params,
-          response: { 200: itemSchema.extend({ bytes: z.string().describe('base64') }) },
+          response: {
+            200: itemSchema.extend({ bytes: z.string().nullable().describe('base64; null where they were given up') }),
+          },
         },
       },
       ({ params: { id } }) => quarantinedItem(db, id),

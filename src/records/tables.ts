@@ -4,6 +4,7 @@ import type { MaintenanceTables } from '../advise/tables.ts'
 import type { RuleOverride } from '../catalogue/rules.ts'
 import type { Severity } from '../catalogue/schema.ts'
 import type { CredentialTables } from '../machines/credential-tables.ts'
+import type { QuarantineTables } from './quarantine-tables.ts'
 
 /**
  * The tables of the records as Kysely knows them. `bigint` columns come as numbers, `timestamptz` as `Date`, `jsonb`
@@ -130,20 +131,6 @@ export interface AuditTable {
   reason: string | null
 }
 
-export interface QuarantineTable {
-  id: GeneratedAlways<number>
-  position: number
-  item: number
-  received_at: Date
-  topic: string
-  reason: string
-  detail: string
-  bytes: Buffer
-  state: Generated<'held' | 'replayed' | 'discarded'>
-  decided_at: Date | null
-  decided_by: string | null
-}
-
 export type AlarmState = 'unacknowledged' | 'acknowledged' | 'returned' | 'normal' | 'shelved' | 'suppressed'
 
 export interface AlarmsTable {
@@ -187,7 +174,7 @@ export interface AlarmEventsTable {
   advised_at: Date | null
 }
 
-export interface Database extends MaintenanceTables, ProgrammeTables, CredentialTables {
+export interface Database extends MaintenanceTables, ProgrammeTables, CredentialTables, QuarantineTables {
   machines: MachinesTable
   bindings: BindingsTable
   history_moves: HistoryMovesTable
@@ -197,7 +184,6 @@ export interface Database extends MaintenanceTables, ProgrammeTables, Credential
   rule_overrides: RuleOverridesTable
   data_quality_events: DataQualityEventsTable
   audit: AuditTable
-  quarantine: QuarantineTable
   alarms: AlarmsTable
   alarm_events: AlarmEventsTable
 }

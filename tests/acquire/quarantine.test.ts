@@ -1,7 +1,6 @@
 import { beforeAll, expect, test } from 'vitest'
 import {
   discardFromQuarantine,
-  keepInQuarantine,
   listQuarantine,
   QuarantineDecided,
   type QuarantineEntry,
@@ -11,29 +10,20 @@ import {
 } from '../../src/acquire/quarantine.ts'
 import type { Records } from '../../src/records/records.ts'
 import { testRecords } from '../records/test-records.ts'
+import { expectExactTallies, keep as keepAll, quarantineEntry } from './quarantine-story.ts'
 
 let db: Records['db']
 beforeAll(async () => {
   db = (await testRecords()).db
 })
 
-let position = 0
-const entry = (more: Partial<QuarantineEntry> = {}): QuarantineEntry => ({
-  position: position++,
-  item: 0,
-  receivedAt: Date.UTC(2026, 0, 1),
-  topic: 'machines/m/telemetry',
-  reason: 'shape',
-  detail: 'signals must be an object',
-  bytes: Buffer.from([0, 255, 1]),
-  ...more,
-})
-const keep = (...entries: QuarantineEntry[]) => db.transaction().execute((trx) => keepInQuarantine(trx, entries))
+const entry = quarantineEntry
+const keep = (...entries: QuarantineEntry[]) => keepAll(db, entries)
 const by = { user: 'ana', reason: 'mapped', now: Date.UTC(2026, 0, 2) }
 const newest = async () => (await listQuarantine(db, { limit: 1 })).items[0]?.id ?? Number.NaN
 
 test('what is kept comes back with its bytes, and once however often it is judged', async () => {
-  const kept = entry({ reason: 'time', detail: 'no time' })
+  const kept = entry({ reason: 'time', detail: 'no time', receivedAt: Date.UTC(2026, 0, 1) })
   await keep(kept, { ...kept, item: 1 })
   await keep(kept)
   const { items } = await listQuarantine(db, { reason: 'time', limit: 10 })
@@ -42,8 +32,11 @@ test('what is kept comes back with its bytes, and once however often it is judge
     id: items[1]?.id,
     receivedAt: '2026-01-01T00:00:00.000Z',
     topic: 'machines/m/telemetry',
+    device: 'm',
     reason: 'time',
     detail: 'no time',
+    size: 3,
+    bytesDroppedAt: null,
     state: 'held',
     decidedAt: null,
     decidedBy: null,
@@ -104,4 +97,8 @@ test('what is discarded leaves the list and keeps its bytes', async () => {
 test('an id that is not there', async () => {
   await expect(quarantinedItem(db, 999_999)).rejects.toThrow(QuarantineUnknown)
   await expect(discardFromQuarantine(db, 999_999, by)).rejects.toThrow(QuarantineUnknown)
+})
+
+test('every step is counted', async () => {
+  expect(await expectExactTallies(db)).toBe((await db.selectFrom('quarantine').select('id').execute()).length)
 })

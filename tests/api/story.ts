@@ -1,4 +1,5 @@
 import { keepInQuarantine } from '../../src/acquire/quarantine.ts'
+import { deviceOfTopic } from '../../src/acquire/topics.ts'
 import { advise } from '../../src/advise/advisor.ts'
 import { inspectionProgramme } from '../../src/advise/inspections.ts'
 import { raise as raiseAlarm } from '../advise/story.ts'
@@ -30,7 +31,7 @@ let position = 0
 
 /** @returns its id */
 export async function quarantine({ records: { db } }: RunningApi, topic: string, bytes: Buffer): Promise<number> {
-  const entry = { position: position++, item: 0, receivedAt: now, topic, bytes }
+  const entry = { position: position++, item: 0, receivedAt: now, topic, device: deviceOfTopic(topic, ''), bytes }
   await db.transaction().execute((trx) => keepInQuarantine(trx, [{ ...entry, reason: 'shape', detail: 'not a set' }]))
   const row = await db.selectFrom('quarantine').select('id').orderBy('id', 'desc').limit(1).executeTakeFirstOrThrow()
   return row.id
