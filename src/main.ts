@@ -198,15 +198,19 @@ async function openFront(config: Environment, spool: Spool, log: Log): Promise<B
 /** What this thread offers to the others. */
 function receivingThread(spool: Spool, front: () => BrokerFront | undefined, access: AccessBook): ReceivingThread {
   return {
-    inject: (topic, bytes, receivedAt) =>
-      spool.append({
-        receivedAt,
-        topic,
-        payload: Buffer.from(bytes),
-        qos: 1,
-        retained: false,
-        origin: 'replay',
-      }),
+    async inject(messages) {
+      const appended = messages.map(({ topic, bytes, receivedAt }) =>
+        spool.append({
+          receivedAt,
+          topic,
+          payload: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+          qos: 1,
+          retained: false,
+          origin: 'replay',
+        }),
+      )
+      await Promise.all(appended)
+    },
     async publish(topic, payload) {
       await front()?.publish(topic, payload, { retain: true })
     },

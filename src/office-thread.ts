@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import type { FastifyInstance } from 'fastify'
+import { workOffBulks } from './acquire/quarantine-bulk-work.ts'
 import { adviceTopic } from './acquire/topics.ts'
 import { adviceFor } from './advise/advice.ts'
 import { advise } from './advise/advisor.ts'
@@ -20,7 +21,14 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from './records/embedded
 import { migrate } from './records/migrate.ts'
 import { openRecords, type Records } from './records/records.ts'
 import { joinThread } from './rpc.ts'
-import type { OfficeThread, PartState, PipelineThread, ReceivingThread, ThreadStart } from './threads.ts'
+import type {
+  InjectedMessage,
+  OfficeThread,
+  PartState,
+  PipelineThread,
+  ReceivingThread,
+  ThreadStart,
+} from './threads.ts'
 
 /** The third thread: records, queue, desk and API. */
 const { config, dataFolder, accessKey, pipeline: pipelinePort } = workerData as ThreadStart & { pipeline: MessagePort }
@@ -78,6 +86,15 @@ const offered: OfficeThread = {
       stops.push({ name: 'desk', stop: () => worker.stop() })
     }
 
+    const bulks = workOffBulks({
+      db,
+      inject,
+      waiting: async () => (await pipeline.ask.counts()).waiting,
+      now,
+      log,
+    })
+    stops.push({ name: 'bulk decisions', stop: () => bulks.stop() })
+
     const moveHistory = (move: HistoryMove) => pipeline.ask.reassign(move)
     await finishMoves(db, moveHistory)
     const app = await buildApi({
@@ -90,7 +107,8 @@ const offered: OfficeThread = {
       telemetry: pipeline.ask,
       refresh: () => pipeline.ask.refresh(),
       moveHistory,
-      inject: (topic, bytes, receivedAt) => receiving.ask.inject(topic, bytes, receivedAt),
+      inject: (topic, bytes, receivedAt) => inject([{ topic, bytes, receivedAt }]),
+      bulkStarted: bulks.poke,
       changed: noteChange,
       accessKey,
       refreshAccess,
@@ -191,6 +209,11 @@ async function keepPostgres(running: { current: EmbeddedPostgres }): Promise<voi
     }
     if (stopping) return
   }
+}
+
+/** Gives each message bytes of its own: a view is cloned between threads with all that stands around it. */
+function inject(messages: readonly InjectedMessage[]): Promise<void> {
+  return receiving.ask.inject(messages.map((message) => ({ ...message, bytes: new Uint8Array(message.bytes) })))
 }
 
 async function listen(app: FastifyInstance): Promise<string> {

@@ -24,13 +24,18 @@ export interface PartState {
   readonly note?: string | undefined
 }
 
+/** What is put in again. */
+export interface InjectedMessage {
+  readonly topic: string
+  readonly bytes: Uint8Array
+  /** When it came first, epoch ms: its clock is judged by that. */
+  readonly receivedAt: number
+}
+
 /** The first thread: takes in and acknowledges, and passes out what is for machines. */
 export interface ReceivingThread {
-  /**
-   * Puts a message into the spool again; resolves when it is durable.
-   * @param receivedAt when it came first, epoch ms: its clock is judged by that
-   */
-  inject(topic: string, bytes: Uint8Array, receivedAt: number): Promise<void>
+  /** Puts messages into the spool again, in this order; resolves when all of them are durable. */
+  inject(messages: readonly InjectedMessage[]): Promise<void>
   /** Publishes to the machines, retained. */
   publish(topic: string, payload: string): Promise<void>
   /** Segments of the spool before this position are not needed any more. */

@@ -19,6 +19,7 @@ import { inspectionRoutes } from './inspections.ts'
 import { machineRoutes } from './machines.ts'
 import { openMetrics } from './metrics.ts'
 import { quarantineRoutes } from './quarantine.ts'
+import { quarantineBulkRoutes } from './quarantine-bulk.ts'
 import { readingRoutes, type TelemetryReads } from './readings.ts'
 import { ruleRoutes } from './rules.ts'
 import { buildServer } from './server.ts'
@@ -27,7 +28,7 @@ import { workRoutes } from './work.ts'
 export interface ApiParts {
   readonly db: Kysely<Database>
   readonly catalogue: Catalogue
-  readonly config: Pick<Environment, 'OUTRIGGER_API_TOKEN'>
+  readonly config: Pick<Environment, 'OUTRIGGER_API_TOKEN' | 'OUTRIGGER_QUARANTINE_BYTES'>
   readonly log: Log
   /** The built-in desk, where it takes the jobs. */
   readonly desk: TicketDesk | undefined
@@ -38,6 +39,8 @@ export interface ApiParts {
   readonly moveHistory: MoveHistory
   /** Puts a message into the spool again, as of its first receipt (epoch ms); resolves when it is durable. */
   readonly inject: (topic: string, bytes: Uint8Array, receivedAt: number) => Promise<void>
+  /** Told that a bulk decision on the quarantine waits to be worked off. */
+  readonly bulkStarted: () => void
   /** Told of machines of which something was changed here. */
   readonly changed: (machine: string) => void
   /** Under which issued secrets are kept. */
@@ -64,7 +67,13 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
       throw error
     }
   }
-  const metrics = openMetrics({ db, counts: parts.counts, refused: parts.refused, queue: parts.queueCounts })
+  const metrics = openMetrics({
+    db,
+    counts: parts.counts,
+    refused: parts.refused,
+    queue: parts.queueCounts,
+    quarantineBytes: config.OUTRIGGER_QUARANTINE_BYTES,
+  })
   return buildServer(
     { log, token: config.OUTRIGGER_API_TOKEN, version },
     healthRoutes({ parts: parts.parts, metrics }),
@@ -78,6 +87,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
       workRoutes(parts),
       inspectionRoutes(parts),
       quarantineRoutes(parts),
+      quarantineBulkRoutes(parts),
       auditRoutes(parts),
     ],
   )

@@ -1,5 +1,6 @@
-import type { Kysely } from 'kysely'
+import { type Kysely, sql } from 'kysely'
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import { ENTRY_BYTES } from '../acquire/quarantine-budget.ts'
 import type { Database } from '../records/tables.ts'
 import type { PipelineCounts } from '../threads.ts'
 
@@ -10,10 +11,12 @@ export interface MetricsParts {
   readonly refused: () => Promise<Readonly<Record<string, number>>>
   /** Jobs on the queue by state. */
   readonly queue: () => Promise<Readonly<Record<string, number>>>
+  /** Budget of the quarantine. */
+  readonly quarantineBytes: number
 }
 
 /** The service's own metrics, read anew for each scrape so that one answer is one snapshot. */
-export function openMetrics({ db, counts, refused, queue }: MetricsParts): {
+export function openMetrics({ db, counts, refused, queue, quarantineBytes }: MetricsParts): {
   contentType: string
   text(): Promise<string>
 } {
@@ -46,6 +49,13 @@ export function openMetrics({ db, counts, refused, queue }: MetricsParts): {
   const tickets = gauge('tickets_open', 'Tickets that are neither closed nor cancelled, by priority.', ['priority'])
   const outbox = gauge('outbox_waiting', 'Queue messages that are written and not delivered yet.')
   const quarantine = gauge('quarantine_held', 'Entries in quarantine that nobody decided on, by reason.', ['reason'])
+  const quarantineSize = gauge('quarantine_bytes', 'What the quarantine takes of its budget.')
+  const quarantineBudget = gauge('quarantine_budget_bytes', 'What the quarantine may take.')
+  const stripped = counter(
+    'quarantine_entries_stripped_total',
+    'Entries of the quarantine that lost their bytes, because its budget was used up.',
+  )
+  quarantineBudget.set(quarantineBytes)
 
   async function collect(): Promise<void> {
     // without its records the service goes on taking in, and that is when these numbers are looked at
@@ -56,7 +66,18 @@ export function openMetrics({ db, counts, refused, queue }: MetricsParts): {
       whereReached(queue()),
       whereReached(countRecords(db)),
     ])
-    for (const metric of [received, outcomes, messages, rejected, unknown, conflicts, gaps, repeats, refusals])
+    for (const metric of [
+      received,
+      outcomes,
+      messages,
+      rejected,
+      unknown,
+      conflicts,
+      gaps,
+      repeats,
+      refusals,
+      stripped,
+    ])
       metric.reset()
     for (const metric of [jobs, machines, alarms, tickets, quarantine]) metric.reset()
     received.inc(pipeline.received)
@@ -72,11 +93,16 @@ export function openMetrics({ db, counts, refused, queue }: MetricsParts): {
     repeats.inc(pipeline.sequenceRepeats)
     for (const [reason, count] of Object.entries(refusedNow)) refusals.inc({ reason }, count)
     for (const [state, count] of Object.entries(queued)) jobs.set({ state }, count)
-    if (!records) return outbox.remove()
+    if (!records) {
+      for (const metric of [outbox, quarantineSize]) metric.remove()
+      return
+    }
     for (const { state, count } of records.machines) machines.set({ state }, count)
     for (const { severity, count } of records.alarms) alarms.set({ severity }, count)
     for (const { priority, count } of records.tickets) tickets.set({ priority }, count)
     for (const { reason, count } of records.quarantine) quarantine.set({ reason }, count)
+    quarantineSize.set(records.quarantineBytes)
+    stripped.inc(records.stripped)
     outbox.set(records.outbox)
   }
 
@@ -103,8 +129,19 @@ async function countRecords(db: Kysely<Database>) {
       .where('state', 'not in', ['closed', 'cancelled'])
       .groupBy('priority')
       .execute(),
-    db.selectFrom('quarantine').select(['reason', count]).where('state', '=', 'held').groupBy('reason').execute(),
+    sql<{ reason: string; count: number; bytes: number; stripped: number }>`
+      select reason, sum(held)::bigint as count, sum(kept_bytes + ${ENTRY_BYTES} * kept_entries)::bigint as bytes,
+        sum(stripped)::bigint as stripped
+      from quarantine_tallies group by reason`.execute(db),
     db.selectFrom('outbox').select(count).where('published_at', 'is', null).executeTakeFirstOrThrow(),
   ])
-  return { machines, alarms, tickets, quarantine, outbox: outbox.count }
+  return {
+    machines,
+    alarms,
+    tickets,
+    quarantine: quarantine.rows,
+    quarantineBytes: quarantine.rows.reduce((sum, { bytes }) => sum + bytes, 0),
+    stripped: quarantine.rows.reduce((sum, { stripped }) => sum + stripped, 0),
+    outbox: outbox.count,
+  }
 }

@@ -33,6 +33,7 @@ export function notFound(what: string, id: string): ApiProblem {
 /** Statuses of the errors that stages throw, by their name: what a caller did, never what broke here. */
 const statusOfError: Readonly<Record<string, number>> = {
   AlarmUnknown: 404,
+  BulkUnknown: 404,
   CredentialUnknown: 404,
   JobUnknown: 404,
   MachineUnknown: 404,
@@ -47,6 +48,7 @@ const statusOfError: Readonly<Record<string, number>> = {
   OverrideRefused: 400,
   TicketReasonMissing: 400,
   OverrideForbidden: 403,
+  BulkEnded: 409,
   CredentialExists: 409,
   DoubtDecided: 409,
   JobNotProposed: 409,

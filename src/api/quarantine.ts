@@ -44,6 +44,7 @@ export function quarantineRoutes({ db, inject, now }: QuarantineParts): FastifyP
           summary: 'What is in quarantine, newest first',
           querystring: pageQuery.extend({
             reason: text.optional(),
+            device: text.optional().describe('The sender'),
             state: itemSchema.shape.state.optional().describe('Without it, those that are held'),
           }),
           response: { 200: page(itemSchema) },

@@ -37,17 +37,16 @@ export interface QuarantineBulksTable {
   id: GeneratedAlways<number>
   action: 'replay' | 'discard'
   filter: ColumnType<QuarantineFilter, string, never>
-  state: Generated<'running' | 'done' | 'cancelled' | 'failed'>
+  state: Generated<'running' | 'done' | 'cancelled'>
   position: Generated<number>
   until: number
   decided: Generated<number>
   skipped: Generated<number>
-  error: string | null
   started_at: Date
   started_by: string
   reason: string | null
-  ended_at: Date | null
-  cancelled_by: string | null
+  ended_at: ColumnType<Date | null, undefined, Date>
+  cancelled_by: ColumnType<string | null, undefined, string | null>
 }
 
 /** What entries of the quarantine are meant; what is left out leaves nothing out. */

@@ -34,7 +34,13 @@ export interface RunningApi {
   readonly records: TestRecords
   readonly store: TelemetryStore
   /** What the API told others, in order. */
-  readonly told: { readonly changed: string[]; queued: number; refreshed: number; accessRefreshed: number }
+  readonly told: {
+    readonly changed: string[]
+    queued: number
+    refreshed: number
+    accessRefreshed: number
+    bulks: number
+  }
   /** What was put into the spool. */
   readonly injected: { topic: string; bytes: Buffer }[]
   get<T = any>(path: string, headers?: Record<string, string>): Promise<Answer<T>>
@@ -49,16 +55,19 @@ export interface Answer<T> {
 }
 
 /** The whole API over real records and a real store, for one test file. Paths are below `/api/v1`. */
-export async function runningApi(parts: Partial<ApiParts> = {}): Promise<RunningApi> {
+export async function runningApi({
+  config,
+  ...parts
+}: Partial<Omit<ApiParts, 'config'>> & { config?: Partial<ApiParts['config']> } = {}): Promise<RunningApi> {
   const records = await testRecords()
   const folder = await mkdtemp(join(tmpdir(), 'outrigger-api-'))
   const store = await openDuckdbStore({ file: join(folder, 'telemetry.duckdb'), threads: 1 })
-  const told = { changed: [] as string[], queued: 0, refreshed: 0, accessRefreshed: 0 }
+  const told = { changed: [] as string[], queued: 0, refreshed: 0, accessRefreshed: 0, bulks: 0 }
   const injected: RunningApi['injected'] = []
   const app = await buildApi({
     db: records.db,
     catalogue,
-    config: { OUTRIGGER_API_TOKEN: undefined },
+    config: { OUTRIGGER_API_TOKEN: undefined, OUTRIGGER_QUARANTINE_BYTES: 1 << 30, ...config },
     log: pino({ level: 'silent' }),
     desk: builtinDesk({ db: records.db, now: () => now }),
     now: () => now,
@@ -69,6 +78,9 @@ export async function runningApi(parts: Partial<ApiParts> = {}): Promise<Running
     moveHistory: (move) => store.reassign(move),
     inject: async (topic, bytes) => {
       injected.push({ topic, bytes: Buffer.from(bytes) })
+    },
+    bulkStarted: () => {
+      told.bulks++
     },
     changed: (machine) => {
       told.changed.push(machine)

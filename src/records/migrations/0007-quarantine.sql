@@ -46,14 +46,13 @@ create table quarantine_bulks (
   id bigint generated always as identity primary key,
   action text not null check (action in ('replay', 'discard')),
   filter jsonb not null,
-  state text not null default 'running' check (state in ('running', 'done', 'cancelled', 'failed')),
+  state text not null default 'running' check (state in ('running', 'done', 'cancelled')),
   -- how far it has got in the ids of entries, and the last one that it is for: what is replayed may come back later
   position bigint not null default 0,
   until bigint not null,
   decided bigint not null default 0,
   -- entries that have no bytes to replay
   skipped bigint not null default 0,
-  error text,
   started_at timestamptz not null,
   started_by text not null,
   reason text,
