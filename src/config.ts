@@ -45,6 +45,27 @@ export const environmentSchema = z.object({
     .max(128)
     .default('outrigger')
     .describe('Client id at MQTT_URL: the session that keeps what arrives while we are away.'),
+  MQTT_SHARE: z
+    .string()
+    .regex(/^[^/+#\0]+$/, 'a name without / + #')
+    .optional()
+    .describe(
+      'Group at MQTT_URL whose processes share what arrives (`$share`), each with an MQTT_CLIENT_ID of its own; none: each gets everything.',
+    ),
+  MQTT_RECEIVE_MAXIMUM: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(65_535)
+    .default(5_000)
+    .describe('Messages that MQTT_URL may send before the first of them is acknowledged; for brokers of MQTT 5.'),
+  MQTT_CA: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("PEM file of the authorities that MQTT_URL's certificate may come from; none: those of Node."),
+  MQTT_CERT: z.string().min(1).optional().describe('PEM file of the certificate that we show to MQTT_URL.'),
+  MQTT_KEY: z.string().min(1).optional().describe('PEM file of the key to MQTT_CERT, not encrypted.'),
   MQTT_TOPIC_PREFIX: z
     .string()
     .regex(/^([^+#/\0]+\/)*$/, 'empty, or levels that each end in /')
@@ -53,7 +74,7 @@ export const environmentSchema = z.object({
   MQTT_MAX_PACKET_BYTES: bytes
     .max(268_435_455)
     .default(16 * 1024 * 1024)
-    .describe('Largest MQTT packet the embedded broker takes.'),
+    .describe('Largest MQTT packet that is taken; what is larger is refused, or dropped where it comes from MQTT_URL.'),
   OUTRIGGER_CATALOGUE: z
     .string()
     .min(1)
@@ -143,6 +164,19 @@ function crossFaults(given: NodeJS.ProcessEnv): string[] {
     faults.push(`MQTT_USERNAME, MQTT_PASSWORD: needed, because MQTT_HOST is ${MQTT_HOST} and not loopback`)
   if (Boolean(MQTT_USERNAME) !== Boolean(MQTT_PASSWORD))
     faults.push('MQTT_USERNAME, MQTT_PASSWORD: one is of no use without the other')
+  return [...faults, ...externalBrokerFaults(given)]
+}
+
+function externalBrokerFaults(given: NodeJS.ProcessEnv): string[] {
+  const { MQTT_URL, MQTT_SHARE, MQTT_CLIENT_ID, MQTT_CERT, MQTT_KEY } = given
+  const faults: string[] = []
+  const files = (['MQTT_CA', 'MQTT_CERT', 'MQTT_KEY'] as const).filter((name) => given[name])
+  if (files.length > 0 && !/^(mqtts|wss):/.test(MQTT_URL ?? ''))
+    faults.push(`${files.join(', ')}: of use only with an MQTT_URL that begins with mqtts:// or wss://`)
+  if (Boolean(MQTT_CERT) !== Boolean(MQTT_KEY)) faults.push('MQTT_CERT, MQTT_KEY: one is of no use without the other')
+  if (MQTT_SHARE && !MQTT_URL) faults.push('MQTT_SHARE: of use only with MQTT_URL')
+  if (MQTT_SHARE && !MQTT_CLIENT_ID)
+    faults.push('MQTT_CLIENT_ID: needed with MQTT_SHARE, and another one for each process of the group')
   return faults
 }
 

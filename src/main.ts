@@ -178,7 +178,11 @@ async function openFront(config: Environment, spool: Spool, log: Log): Promise<B
       url: config.MQTT_URL,
       username: config.MQTT_USERNAME,
       password: config.MQTT_PASSWORD,
+      tls: { ca: config.MQTT_CA, cert: config.MQTT_CERT, key: config.MQTT_KEY },
       clientId: config.MQTT_CLIENT_ID,
+      share: config.MQTT_SHARE,
+      receiveMaximum: config.MQTT_RECEIVE_MAXIMUM,
+      maxPacketBytes: config.MQTT_MAX_PACKET_BYTES,
       prefix,
       accept,
       log,
@@ -225,9 +229,9 @@ function receivingThread(spool: Spool, front: () => BrokerFront | undefined, acc
           ready: spool.healthy(),
           note: spool.healthy() ? undefined : 'cannot be written: nothing is acknowledged',
         },
-        broker?.connected()
-          ? { part: 'broker', ready: true }
-          : { part: 'broker', ready: false, note: broker ? `${broker.address} cannot be reached` : 'not started yet' },
+        broker
+          ? { part: 'broker', ready: broker.connected(), note: broker.note?.() }
+          : { part: 'broker', ready: false, note: 'not started yet' },
       ]
       return { parts, refused: { ...broker?.counts().refused }, address: broker?.address ?? '' }
     },

@@ -17,6 +17,8 @@ export interface BrokerFront {
   publish(topic: string, payload: string | Buffer, options: { retain: boolean }): Promise<void>
   /** Whether messages can arrive now. */
   connected(): boolean
+  /** Why they cannot, or what is to be seen to although they can; for people. */
+  note?(): string | undefined
   counts(): FrontCounts
   /** Resolves within 2 s. What is not acknowledged by then is not acknowledged. */
   close(): Promise<void>

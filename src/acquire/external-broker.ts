@@ -1,6 +1,9 @@
-import { connect, type IClientOptions, type IPublishPacket, type MqttClient } from 'mqtt'
+import { readFileSync } from 'node:fs'
+import type { Duplex } from 'node:stream'
+import { connect, type IClientOptions, type IConnackPacket, type MqttClient } from 'mqtt'
 import type { Log } from '../log.ts'
 import type { Accept, BrokerFront } from './broker-front.ts'
+import { type DeliveryTap, type Held, tapDeliveries } from './delivery-tap.ts'
 import { inboundFilters } from './topics.ts'
 
 export interface ExternalBrokerOptions {
@@ -8,98 +11,157 @@ export interface ExternalBrokerOptions {
   readonly url: string
   readonly username?: string | undefined
   readonly password?: string | undefined
+  /** PEM files for `mqtts:` and `wss:`, read again for each connection; without `ca` the system's authorities count. */
+  readonly tls?: TlsFiles | undefined
   /** The session at the broker that keeps what arrives while we are away: one service, one id, for good. */
   readonly clientId: string
+  /** Group of processes that share what arrives, each with a client id of its own. */
+  readonly share?: string | undefined
+  /** Messages that the broker may send before the first of them is acknowledged; for MQTT 5. */
+  readonly receiveMaximum?: number
+  readonly maxPacketBytes?: number
   readonly prefix: string
   readonly accept: Accept
   readonly log: Log
 }
 
+interface TlsFiles {
+  readonly ca?: string | undefined
+  readonly cert?: string | undefined
+  readonly key?: string | undefined
+}
+
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 15_000
+const KEEPALIVE_SECONDS = 20 // a connection that has died unnoticed shows within half of it more
+const PUBLISH_MS = 10_000
+const SUBSCRIBE_AGAIN_MS = 30_000
 const CLOSE_MS = 1_500
 const SILENT_REFUSALS = 3 // brokers older than MQTT 5 may just hang up
 const VERSION_REFUSED = new Set([1, 132]) // return code of 3.1.1, reason code of 5
+const SESSION_TAKEN_OVER = 142
+const DENIED = 128 // and above, of the codes in SUBACK
+const FOR_EVER = 0xffffffff // seconds of a session
 
 /**
  * A client of somebody else's broker, with a session that outlives the connection. A message is acknowledged to the
  * broker when `accept` has made it durable; what is not acknowledged the broker sends again. Speaks MQTT 5 where the
  * broker does, else 3.1.1. Answers at once: where the broker cannot be reached it keeps trying, see `connected()`.
+ *
+ * @throws when a file of `tls` cannot be read
  */
 export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront {
-  const { url, accept, log } = options
+  const { url, accept, log, prefix, share, maxPacketBytes = 16 << 20 } = options
   const address = withoutPassword(url)
-  const refused = { not_durable: 0 }
+  const refused = { not_durable: 0, packet_too_large: 0 }
+  const held: Held = { bytes: 0, waiting: new Set() }
   let client: MqttClient
-  let subscribed = false
+  let tap: DeliveryTap | undefined
+  let down: { since: string; reason: string } | undefined = { since: isoNow(), reason: 'not connected yet' }
+  let warning: string | undefined // of what is to be seen to although messages arrive
+  let subscribedBefore = false
   let closing = false
   let pauseMs = FIRST_PAUSE_MS
+
+  /** @returns whether that is news */
+  const isDown = (reason: string): boolean => {
+    const news = down?.reason !== reason
+    down = { since: down?.since ?? isoNow(), reason }
+    return news
+  }
 
   const open = (protocolVersion: 4 | 5): MqttClient => {
     const opened = connect(url, clientOptions(options, protocolVersion))
     let silentRefusals = 0
     let failed = false
 
-    const goOnWithoutVersion5 = () => {
-      log.info({ broker: address }, 'the broker does not speak MQTT 5, going on with 3.1.1')
+    const goOnInOtherVersion = () => {
+      const other = protocolVersion === 5 ? 4 : 5
+      log.info({ broker: address, protocolVersion: other }, 'the broker refuses this version of MQTT, trying the other')
       opened.end(true)
-      client = open(4)
+      client = open(other)
+    }
+    const onFailure = (error: Error & { code?: unknown }) => {
+      failed = true
+      if (!closing && typeof error.code === 'number' && VERSION_REFUSED.has(error.code)) return goOnInOtherVersion()
+      if (isDown(error.message || String(error.code)))
+        log.warn({ broker: address, err: error }, 'broker cannot be reached')
     }
 
-    opened.handleMessage = (packet: IPublishPacket, acknowledge: (error?: Error) => void) => {
-      const { topic, qos, retain } = packet
-      const { stream } = opened
-      const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
-      accept({ receivedAt: Date.now(), topic, payload, qos, retained: retain }).then(
-        () => {
-          // on a newer connection the packet's number may be another message's; this one comes again
-          if (opened.stream === stream) acknowledge()
+    tapStream(opened, options, (stream) => {
+      tap = tapDeliveries(stream, {
+        protocolVersion,
+        maxPacketBytes,
+        accept,
+        held,
+        onRefused(messages) {
+          refused.not_durable += messages
         },
-        () => {
-          // an error given to MQTT.js would be dropped and the next message taken: end the connection instead
-          refused.not_durable++
-          stream.destroy()
+        onTooLarge(topic, bytes) {
+          refused.packet_too_large++
+          log.error({ broker: address, topic, bytes, maxPacketBytes }, 'message is too large, dropped')
         },
-      )
-    }
-    opened.on('connect', () => {
+      })
+      return tap.on('error', onFailure)
+    })
+    opened.on('error', onFailure)
+    opened.on('connect', (answer) => {
       silentRefusals = Number.NEGATIVE_INFINITY // it does speak our version
-      pauseMs = FIRST_PAUSE_MS
-      opened.options.reconnectPeriod = jittered(pauseMs)
+      warning = sessionWarning(answer)
       subscribe(opened, protocolVersion)
+    })
+    opened.on('disconnect', ({ reasonCode = 0 }) => {
+      const takenOver = reasonCode === SESSION_TAKEN_OVER
+      if (takenOver) pauseMs = LONGEST_PAUSE_MS // or two would take it from each other without end
+      const reason = takenOver
+        ? `another client has taken over our session: MQTT_CLIENT_ID ${options.clientId} is in use twice`
+        : `the broker has ended the connection with reason code ${reasonCode}`
+      if (isDown(reason)) log.error({ broker: address, reasonCode }, reason)
     })
     opened.on('close', () => {
       if (opened !== client) return
-      if (subscribed) log.warn({ broker: address }, 'connection to the broker lost')
-      subscribed = false
+      if (isDown(down?.reason ?? 'the connection was lost'))
+        log.warn({ broker: address }, 'connection to the broker lost')
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
       opened.options.reconnectPeriod = jittered(pauseMs)
       silentRefusals += failed ? 0 : 1
       failed = false
-      if (protocolVersion === 5 && !closing && silentRefusals >= SILENT_REFUSALS) goOnWithoutVersion5()
+      if (!closing && silentRefusals >= SILENT_REFUSALS) goOnInOtherVersion()
     })
-    opened.on('error', (error) => {
-      failed = true
-      const code = 'code' in error ? error.code : undefined
-      if (protocolVersion === 5 && !closing && typeof code === 'number' && VERSION_REFUSED.has(code)) {
-        goOnWithoutVersion5()
-        return
-      }
-      log.warn({ broker: address, err: error }, 'broker cannot be reached')
-    })
-    return opened
+    return opened.connect()
+  }
+
+  const sessionWarning = ({ sessionPresent, properties }: IConnackPacket): string | undefined => {
+    if (subscribedBefore && !sessionPresent) {
+      log.error({ broker: address }, 'the broker has forgotten our session: what it kept for us is lost')
+      return `${address} had forgotten our session at ${isoNow()}: what it kept for us is lost`
+    }
+    const seconds = properties?.sessionExpiryInterval ?? FOR_EVER
+    if (seconds >= FOR_EVER) return warning
+    return `${address} keeps our session for ${seconds} s only: what arrives while we are away for longer is lost`
   }
 
   const subscribe = (opened: MqttClient, protocolVersion: 4 | 5) => {
+    const { stream } = opened
+    const isCurrent = () => opened.connected && opened.stream === stream
+    const plain = inboundFilters(prefix)
+    const filters = share ? plain.map((filter) => `$share/${share}/${filter}`) : plain
     // with MQTT 5, retained messages come only with a new subscription, not with each connection
     const subscription = protocolVersion === 5 ? { qos: 1 as const, rh: 1 } : { qos: 1 as const }
-    opened.subscribe(inboundFilters(options.prefix), subscription, (error, granted = []) => {
-      const denied = granted.filter(({ qos }) => qos >= 128).map(({ topic }) => topic)
-      if (error || denied.length > 0) {
-        log.error({ broker: address, err: error, denied }, 'the broker does not let us subscribe')
+    opened.subscribe(filters, subscription, (_error, _asked, answer) => {
+      if (!isCurrent()) return
+      const denied = filters.filter((_, i) => Number(answer?.granted[i] ?? DENIED) >= DENIED)
+      if (denied.length > 0) {
+        const reason = `it does not let us subscribe to ${denied.join(', ')}`
+        if (isDown(reason)) log.error({ broker: address, denied }, 'the broker does not let us subscribe')
+        setTimeout(() => isCurrent() && subscribe(opened, protocolVersion), SUBSCRIBE_AGAIN_MS).unref()
         return
       }
-      subscribed = true
+      if (share) opened.unsubscribe(plain) // of the time before the group: the session would still hold them
+      down = undefined
+      subscribedBefore = true
+      pauseMs = FIRST_PAUSE_MS
+      opened.options.reconnectPeriod = jittered(pauseMs)
       log.info({ broker: address, protocolVersion }, 'connected to the broker')
     })
   }
@@ -107,38 +169,89 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
   client = open(5)
   return {
     address,
-    publish(topic, payload, { retain }) {
-      if (!client.connected) return Promise.reject(new Error(`no connection to ${address}`))
-      return new Promise((resolve, reject) => {
-        client.publish(topic, payload, { qos: 1, retain }, (error) => (error ? reject(error) : resolve()))
-      })
-    },
-    connected: () => subscribed && client.connected,
+    publish: (topic, payload, { retain }) =>
+      client.connected
+        ? publishWithin(PUBLISH_MS, client, topic, payload, retain)
+        : Promise.reject(new Error(`no connection to ${address}`)),
+    connected: () => down === undefined && client.connected,
+    note: () => (down ? `nothing arrives from ${address} since ${down.since}: ${down.reason}` : warning),
     counts: () => ({ connections: client.connected ? 1 : 0, refused: { ...refused } }),
     async close() {
       closing = true
-      const ended = client.endAsync().catch(() => undefined)
-      const late = new Promise((done) => setTimeout(done, CLOSE_MS).unref())
-      await Promise.race([ended, late])
+      const late = new Promise<void>((done) => setTimeout(done, CLOSE_MS).unref())
+      await Promise.race([tap?.finish(), late])
+      await Promise.race([client.endAsync().catch(() => undefined), late])
       client.stream.destroy()
     },
   }
 }
 
 function clientOptions(options: ExternalBrokerOptions, protocolVersion: 4 | 5): IClientOptions {
+  const { clientId, username, password, receiveMaximum = 5_000 } = options
   return {
-    clientId: options.clientId,
-    username: options.username,
-    password: options.password,
+    clientId,
+    username,
+    password,
     clean: false,
     protocolVersion,
+    keepalive: KEEPALIVE_SECONDS,
+    manualConnect: true, // when the tap is in place
     resubscribe: false, // we do it with every connection
     reconnectPeriod: jittered(FIRST_PAUSE_MS),
     reconnectOnConnackError: true,
     connectTimeout: 10_000,
     queueQoSZero: false,
-    ...(protocolVersion === 5 && { properties: { sessionExpiryInterval: 0xffffffff, receiveMaximum: 1_000 } }),
+    rejectUnauthorized: true,
+    ...readTls(options.tls),
+    ...(protocolVersion === 5 && { properties: { sessionExpiryInterval: FOR_EVER, receiveMaximum } }),
   }
+}
+
+/** Puts `tap` between MQTT.js and each stream that it opens, TCP, TLS or WebSocket. */
+function tapStream(client: MqttClient, { tls, log }: ExternalBrokerOptions, tap: (stream: Duplex) => Duplex): void {
+  const { options } = client
+  options.manualConnect = false // MQTT.js would take an end() while it connects for none
+  const inside = client as unknown as { streamBuilder: (client: MqttClient) => Duplex } // private by its types only
+  const build = inside.streamBuilder
+  inside.streamBuilder = () => {
+    try {
+      Object.assign(options, readTls(tls), { wsOptions: {} }) // certificates are renewed while we run
+    } catch (error) {
+      log.warn({ err: error }, 'going on with the certificate files as they were')
+    }
+    return tap(build(client))
+  }
+}
+
+function readTls({ ca, cert, key }: TlsFiles = {}): Pick<IClientOptions, 'ca' | 'cert' | 'key'> {
+  return {
+    ...(ca && { ca: readFileSync(ca) }),
+    ...(cert && { cert: readFileSync(cert) }),
+    ...(key && { key: readFileSync(key) }),
+  }
+}
+
+/** MQTT.js would keep it for as long as the broker does not answer, and send it again with each connection. */
+function publishWithin(
+  ms: number,
+  client: MqttClient,
+  topic: string,
+  payload: string | Buffer,
+  retain: boolean,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let id = 0
+    const late = setTimeout(() => {
+      reject(new Error(`the broker has not taken a message to ${topic} within ${ms} ms`))
+      client.removeOutgoingMessage(id)
+    }, ms)
+    client.publish(topic, payload, { qos: 1, retain }, (error) => {
+      clearTimeout(late)
+      if (error) reject(error)
+      else resolve()
+    })
+    id = client.getLastMessageId()
+  })
 }
 
 /** Many services that lose one broker must not all come back at the same moment. */
@@ -149,4 +262,8 @@ function jittered(ms: number): number {
 function withoutPassword(url: string): string {
   const { protocol, host, pathname } = new URL(url)
   return `${protocol}//${host}${pathname === '/' ? '' : pathname}`
+}
+
+function isoNow(): string {
+  return new Date().toISOString()
 }
