@@ -1,3 +1,5 @@
+import { fixedHeaderBytes, PUBLISH, publishFault, remainingLength, topicEnd } from './mqtt-packet.ts'
+
 export interface PublishReaderOptions {
   /** As it was agreed with CONNECT: in 5, properties stand before the payload. */
   readonly protocolVersion: 4 | 5
@@ -14,7 +16,6 @@ export interface PublishReaderOptions {
   readonly onOther: (packet: Buffer) => void
 }
 
-const PUBLISH = 3
 const LENGTH_BYTES = 4 // of the length in a fixed header, at most
 const HEAD_BYTES = 1 + LENGTH_BYTES + 2 + 65_535 + 2 // of a PUBLISH up to its identifier, at most
 
@@ -54,7 +55,7 @@ export function openPublishReader(options: PublishReaderOptions): (chunk: Buffer
       const isPublish = (bytes[at] as number) >> 4 === PUBLISH
       const enough = isPublish && size > maxPacketBytes ? Math.min(size, HEAD_BYTES) : size
       if (left < enough) return keep(bytes.subarray(at), enough)
-      if (isPublish) readPublish(bytes, at, size, options)
+      if (isPublish) readPublish(bytes, at, at + size, options)
       else onOther(bytes.subarray(at, at + size))
       passingOver = Math.max(0, size - left)
       at += size
@@ -64,59 +65,40 @@ export function openPublishReader(options: PublishReaderOptions): (chunk: Buffer
 
 /** @returns bytes of the packet that begins there, its fixed header included; 0: its length has not come in whole */
 function packetSize(bytes: Buffer, at: number): number {
-  let length = 0
-  let factor = 1
-  for (let i = 1; i <= LENGTH_BYTES; i++) {
-    const byte = bytes[at + i]
-    if (byte === undefined) return 0
-    length += (byte & 127) * factor
-    if (byte < 128) return 1 + i + length
-    factor *= 128
-  }
-  throw notMqtt()
+  const headerBytes = fixedHeaderBytes(bytes, at, bytes.length)
+  if (headerBytes < 0) throw notMqtt('the length of a packet is none')
+  return headerBytes === 0 ? 0 : headerBytes + remainingLength(bytes, at, headerBytes)
 }
 
-/** @param size of the packet; one that is passed over may be longer than the bytes that are there */
-function readPublish(bytes: Buffer, start: number, size: number, options: PublishReaderOptions): void {
+/** @param end of the packet; of one that is passed over, no more than its head needs to be there */
+function readPublish(bytes: Buffer, start: number, end: number, options: PublishReaderOptions): void {
   const { protocolVersion, maxPacketBytes, onPublish, onTooLarge } = options
   const flags = bytes[start] as number
-  const qos = (flags >> 1) & 3
-  const end = start + size
-  let topicStart = start + 2
-  while ((bytes[topicStart - 1] as number) > 127) topicStart++ // past the length
-  topicStart += 2
-  if (qos === 3 || topicStart > end) throw notMqtt()
-  const topicEnd = topicStart + bytes.readUInt16BE(topicStart - 2)
-  const headEnd = qos > 0 ? topicEnd + 2 : topicEnd
-  if (topicEnd === topicStart || headEnd > end) throw notMqtt()
-  const id = qos > 0 ? bytes.readUInt16BE(topicEnd) : 0
-  if (qos > 0 && id === 0) throw notMqtt()
-  const topic = bytes.toString('utf8', topicStart, topicEnd)
-  if (size > maxPacketBytes) {
-    onTooLarge(topic, size, qos as 0 | 1 | 2, id)
+  const body = start + fixedHeaderBytes(bytes, start, bytes.length)
+  const fault = publishFault(bytes, flags & 15, body, end)
+  if (fault) throw notMqtt(fault)
+  const qos = ((flags >> 1) & 3) as 0 | 1 | 2
+  const idStart = topicEnd(bytes, body)
+  const topic = bytes.toString('utf8', body + 2, idStart)
+  const id = qos > 0 ? bytes.readUInt16BE(idStart) : 0
+  if (end - start > maxPacketBytes) {
+    onTooLarge(topic, end - start, qos, id)
     return
   }
-  const payloadStart = protocolVersion === 5 ? afterProperties(bytes, headEnd, end) : headEnd
-  onPublish(topic, bytes.subarray(payloadStart, end), qos as 0 | 1 | 2, (flags & 1) === 1, id)
+  const headEnd = qos > 0 ? idStart + 2 : idStart
+  const payloadStart = protocolVersion === 5 ? propertiesEnd(bytes, headEnd, end) : headEnd
+  onPublish(topic, bytes.subarray(payloadStart, end), qos, (flags & 1) === 1, id)
 }
 
-/** What they say (expiry, content type, what the sender adds) changes nothing for us. */
-function afterProperties(bytes: Buffer, at: number, end: number): number {
-  let length = 0
-  let factor = 1
-  for (let i = at; i < Math.min(end, at + LENGTH_BYTES); i++) {
-    const byte = bytes[i] as number
-    length += (byte & 127) * factor
-    if (byte > 127) {
-      factor *= 128
-      continue
-    }
-    if (i + 1 + length > end) break
-    return i + 1 + length
-  }
-  throw notMqtt()
+/** What properties say (expiry, content type, what the sender adds) changes nothing for us. */
+function propertiesEnd(bytes: Buffer, start: number, end: number): number {
+  const before = start - 1 // their length is written as that of a packet, behind its first byte
+  const lengthEnd = fixedHeaderBytes(bytes, before, end)
+  const at = before + lengthEnd + remainingLength(bytes, before, lengthEnd)
+  if (lengthEnd <= 0 || at > end) throw notMqtt('a PUBLISH is shorter than its properties')
+  return at
 }
 
-function notMqtt(): Error {
-  return new Error('the broker sends what is not MQTT')
+function notMqtt(fault: string): Error {
+  return new Error(`the broker sends what is not MQTT: ${fault}`)
 }
