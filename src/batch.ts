@@ -71,6 +71,10 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
       quarantine.push({ position, item, receivedAt: message.receivedAt, topic, device: sender, reason, detail, bytes })
     }
 
+    if (message.origin === 'damage') {
+      keep(0, { reason: 'damaged', detail: describeDamage(message) }, payload)
+      continue
+    }
     const decoded = decode(codecs, topic, payload)
     if (decoded.kind === 'undecodable') {
       keep(0, decoded, payload)
@@ -119,4 +123,9 @@ function noticeOf(
   const about = { machine, position, measuredAt, receivedAt }
   if (decoded.kind === 'faults') return { kind: 'faults', ...about, codes: decoded.codes }
   return { kind: 'status', ...about, online: decoded.kind === 'status' && decoded.online }
+}
+
+function describeDamage({ position, next, lost = 0 }: SpooledMessage): string {
+  const stood = lost === 0 ? 'no message is known to be lost with it' : `${lost} messages were lost with it`
+  return `the spool could not be read over ${next - position} bytes: ${stood}`
 }

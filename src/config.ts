@@ -82,8 +82,20 @@ export const environmentSchema = z.object({
     .describe('Folder of the machine catalogue; none: the one that comes with Outrigger.'),
   OUTRIGGER_SPOOL_SEGMENT_BYTES: bytes
     .min(65_536)
-    .default(64 * 1024 * 1024)
-    .describe('Size at which the spool begins a new file.'),
+    .default(16 * 1024 * 1024)
+    .describe('Size at which the spool begins a new file; at most a sixteenth of OUTRIGGER_SPOOL_BYTES.'),
+  OUTRIGGER_SPOOL_BYTES: bytes
+    .min(262_144)
+    .default(4 * 1024 * 1024 * 1024)
+    .describe(
+      'How much the spool may hold. From 80 % on /readyz warns, at 100 % acknowledgements stop until there is room.',
+    ),
+  OUTRIGGER_SPOOL_HISTORY_BYTES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(32 * 1024 * 1024)
+    .describe('How much of that may be messages that are stored already, kept for whoever looks into a machine.'),
   OUTRIGGER_QUARANTINE_BYTES: bytes
     .min(1_048_576)
     .default(1024 * 1024 * 1024)

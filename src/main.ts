@@ -82,6 +82,8 @@ async function run(config: Environment, log: Log): Promise<void> {
     const spool = await openSpool({
       folder: join(dataFolder, 'spool'),
       segmentBytes: config.OUTRIGGER_SPOOL_SEGMENT_BYTES,
+      budgetBytes: config.OUTRIGGER_SPOOL_BYTES,
+      historyBytes: config.OUTRIGGER_SPOOL_HISTORY_BYTES,
       kindOf,
       log,
     })
@@ -223,17 +225,14 @@ function receivingThread(spool: Spool, front: () => BrokerFront | undefined, acc
     usedCredentials: () => access.used(),
     state() {
       const broker = front()
+      const status = spool.status()
       const parts: PartState[] = [
-        {
-          part: 'spool',
-          ready: spool.healthy(),
-          note: spool.healthy() ? undefined : 'cannot be written: nothing is acknowledged',
-        },
+        { part: 'spool', ready: status.acknowledging, note: status.note },
         broker
           ? { part: 'broker', ready: broker.connected(), note: broker.note?.() }
           : { part: 'broker', ready: false, note: 'not started yet' },
       ]
-      return { parts, refused: { ...broker?.counts().refused }, address: broker?.address ?? '' }
+      return { parts, spool: status, refused: { ...broker?.counts().refused }, address: broker?.address ?? '' }
     },
   }
 }

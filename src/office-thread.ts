@@ -114,6 +114,7 @@ const offered: OfficeThread = {
       refreshAccess,
       queued: outbox.poke,
       counts: () => pipeline.ask.counts(),
+      spool: async () => (await receiving.ask.state()).spool,
       refused: async () => (await receiving.ask.state()).refused,
       queueCounts: () => queue.getJobCounts(),
       parts: partStates,

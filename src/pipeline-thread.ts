@@ -5,6 +5,7 @@ import { openClocks } from './acquire/clocks.ts'
 import { openReceipts } from './acquire/counts.ts'
 import { jsonCodec } from './acquire/json-codec.ts'
 import { openNewness } from './acquire/newness.ts'
+import type { SpoolDamage } from './acquire/spool-reader.ts'
 import { openCatalogue } from './catalogue/open.ts'
 import { openLog } from './log.ts'
 import { openRegistry } from './machines/registry.ts'
@@ -63,7 +64,7 @@ const offered: PipelineThread = {
   counts: () => started().counts(),
   state() {
     const trouble = pipeline ? pipeline.trouble() : 'not started yet'
-    return { part: 'pipeline', ready: trouble === undefined, note: trouble }
+    return { part: 'pipeline', ready: trouble === undefined, note: trouble ?? damageNote(pipeline?.counts().damage) }
   },
   range: async (query, limit) => (await storeOpening).range(query, limit),
   buckets: async (query) => (await storeOpening).buckets(query),
@@ -74,6 +75,12 @@ const offered: PipelineThread = {
     await records?.close()
     await (await storeOpening.catch(() => undefined))?.close()
   },
+}
+
+function damageNote(damage: SpoolDamage | undefined): string | undefined {
+  if (!damage?.last) return undefined
+  const { stretches, lost, last } = damage
+  return `the spool was damaged and skipped in ${stretches} places since the start, last at ${last}, ${lost} messages are lost: see the quarantine, reason damaged`
 }
 
 function started(): Pipeline {

@@ -503,6 +503,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         conflicts,
         sequenceGaps: skipped,
         sequenceRepeats: repeated,
+        damage: { ...reader.damage },
       }
     },
     trouble: () => trouble,

@@ -1,5 +1,7 @@
 import type { AccessChange } from './acquire/access-book.ts'
 import type { AccessKey } from './acquire/access-key.ts'
+import type { SpoolDamage } from './acquire/spool-reader.ts'
+import type { SpoolStatus } from './acquire/spool-status.ts'
 import type { Environment } from './config.ts'
 import type { HistoryMove } from './machines/history-moves.ts'
 import type { RecordsConnection } from './records/data-folder.ts'
@@ -44,7 +46,7 @@ export interface ReceivingThread {
   takeOverAccess(change: AccessChange): void
   /** Who has logged in since this was asked last. */
   usedCredentials(): string[]
-  state(): { parts: PartState[]; refused: Record<string, number>; address: string }
+  state(): { parts: PartState[]; spool: SpoolStatus; refused: Record<string, number>; address: string }
 }
 
 /** Counters of the second thread, one snapshot. */
@@ -60,6 +62,7 @@ export interface PipelineCounts {
   readonly conflicts: number
   readonly sequenceGaps: number
   readonly sequenceRepeats: number
+  readonly damage: SpoolDamage
 }
 
 /** The second thread: tails the spool, judges, detects, stores; answers reads of telemetry. */

@@ -1,4 +1,4 @@
-import { MESSAGE_KINDS, type MessageKind } from './message.ts'
+import { MESSAGE_KINDS, type MessageKind, type SpooledMessage } from './message.ts'
 import { bearsSets, TALLY_PLACES, tallyPlace } from './message-tally.ts'
 
 /**
@@ -12,7 +12,7 @@ export interface Receipts {
   /** To be handed to the other threads. */
   readonly shared: SharedArrayBuffer
   /** Adds what became durable, before anybody may read it from the spool. */
-  add(tally: Uint32Array): void
+  add(tally: Uint32Array | Float64Array): void
   /** Messages that bear reading sets. */
   bearingSets(): number
   messages(): { kind: MessageKind; qos: 0 | 1 | 2; count: number }[]
@@ -48,9 +48,9 @@ export function openReceipts(shared = new SharedArrayBuffer((TALLY_PLACES + 1) *
 
 /** What became of a batch of messages. */
 interface BatchOutcome {
-  /** The messages of the batch. */
-  readonly messages: Iterable<{ readonly kind: MessageKind }>
-  /** Reading sets. A malformed fault or status message is one quarantined set; a good one is none. */
+  /** The messages of the batch, damaged stretches among them. */
+  readonly messages: Iterable<Pick<SpooledMessage, 'kind' | 'lost'>>
+  /** Reading sets. A malformed fault or status message, and a damaged stretch, is one quarantined set; a good one is none. */
   readonly stored: number
   readonly duplicate: number
   readonly quarantined: number
@@ -79,7 +79,14 @@ export function openCounts(receipts: Receipts): Counts {
   let quarantined = 0
   return {
     settle(outcome) {
-      for (const { kind } of outcome.messages) if (bearsSets(kind)) settled++
+      for (const { kind, lost } of outcome.messages) {
+        if (lost === undefined) {
+          if (bearsSets(kind)) settled++
+          continue
+        }
+        settled += lost
+        quarantined += Math.max(0, lost - 1) // the stretch is one entry, whatever stood in it
+      }
       stored += outcome.stored
       duplicate += outcome.duplicate
       quarantined += outcome.quarantined

@@ -21,8 +21,10 @@ export interface SpooledMessage extends Arrival {
   /** Offset of the record after it: progress is recorded as this number. */
   readonly next: number
   readonly kind: MessageKind
-  /** `replay`: put in again from quarantine. */
-  readonly origin: 'mqtt' | 'replay'
+  /** `replay`: put in again from quarantine. `damage`: no message, but a stretch of the spool that cannot be read. */
+  readonly origin: 'mqtt' | 'replay' | 'damage'
+  /** Messages that bear sets and stood in a damaged stretch, as far as their number is known. */
+  readonly lost?: number
 }
 
 /** Why something went to quarantine. */
@@ -36,6 +38,7 @@ export type QuarantineReason =
   | 'values' // no usable value
   | 'retention' // older than what is kept
   | 'failed' // we failed at it, which is for us to mend
+  | 'damaged' // the spool could not be read there
 
 /** Why something cannot be used, with a detail for the person who looks at it. */
 export interface Refusal {

@@ -1,16 +1,28 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync, readSync } from 'node:fs'
+import { basename } from 'node:path'
 import type { Log } from '../log.ts'
 import type { SpooledMessage } from './message.ts'
-import { findRecord, listSegments, RECORD_PREFIX_BYTES, readRecord, recordSize, type Segment } from './spool-format.ts'
+import { openCursor, type SpoolCursor } from './spool-cursor.ts'
+import {
+  isHead,
+  listSegments,
+  nextOrdinal,
+  readRecord,
+  recordOrdinal,
+  recordReceivedAt,
+  type Segment,
+} from './spool-format.ts'
+import { lostBetween, ordinalAt } from './spool-survey.ts'
 
 export interface SpoolReader {
   /** Where the next message will be read. */
   readonly position: number
-  /** Damaged stretches that were skipped; each is reported with file and offset when it is met. */
-  readonly damaged: number
+  readonly damage: SpoolDamage
   /**
    * The next messages in the order of receipt. Fewer than asked for, and none, when no more are committed. Their
-   * payloads are views of one buffer, which lives as long as any of them.
+   * payloads are views of one buffer, which lives as long as any of them. A stretch that cannot be read is one message
+   * of the origin `damage`, handed over when the next whole record tells how much was lost in it.
+   *
    * @param upTo position up to which the spool is committed
    * @param maxBytes stops after the message that reaches it, so one message is read however large it is
    * @throws what the file system throws; then nothing was read
@@ -19,124 +31,139 @@ export interface SpoolReader {
   close(): void
 }
 
+/** What could not be read since the reader was opened. */
+export interface SpoolDamage {
+  readonly stretches: number
+  /** Messages that bear sets, as far as their number is known. */
+  readonly lost: number
+  /** File and offset of the last one: `0003745000000000.spool@4711`. */
+  readonly last: string | undefined
+}
+
 const CHUNK_BYTES = 1 << 20
+const KEPT_DAMAGE_BYTES = 1 << 20
 
 /**
  * Reads a spool behind its writer, also in another thread or after a crash.
- * @param from where to begin; what was released before is skipped
+ * @param from where to begin; 0: with the oldest that is there
  */
 export function openSpoolReader({ folder, from, log }: { folder: string; from: number; log: Log }): SpoolReader {
   let position = from
-  let damaged = 0
-  let segment: (Segment & { readonly fd: number }) | undefined
+  let expected = -1 // ordinal of the record at `position`
+  let searched = 0 // up to here there is nothing but damage
+  const damage = { stretches: 0, lost: 0, last: undefined as string | undefined }
+  let opened: { readonly base: number; readonly fd: number } | undefined
 
   const closeSegment = () => {
-    if (segment) closeSync(segment.fd)
-    segment = undefined
+    if (opened) closeSync(opened.fd)
+    opened = undefined
   }
 
-  const open = (found: Segment) => {
+  const open = ({ path, base }: Segment) => {
+    if (opened?.base === base) return opened
     closeSegment()
-    segment = { fd: openSync(found.path, 'r'), ...found }
+    opened = { fd: openSync(path, 'r'), base }
+    return opened
   }
 
-  /** Opens the segment that holds `position`; what was before the first one is released. */
-  const openFirst = (): boolean => {
-    const segments = listSegments(folder)
-    const found = segments.findLast(({ base }) => base <= position) ?? segments[0]
-    if (!found) return false
-    position = Math.max(position, found.base)
-    open(found)
-    return true
-  }
-
-  /** Goes on to the next segment when this one is read to its end. @returns false where there is none */
-  const openNext = ({ base, path }: Segment): boolean => {
-    const next = listSegments(folder).find((candidate) => candidate.base > base)
-    if (!next) return false
-    if (next.base > position) reportDamage(position, next.base, path)
-    position = next.base
-    open(next)
-    return true
-  }
-
-  const reportDamage = (start: number, end: number, file: string) => {
-    damaged++
-    log.error({ file, offset: start - (segment?.base ?? start), bytes: end - start }, 'spool damaged, skipped')
-  }
-
-  /** Skips what cannot be read up to the next whole record, or to the end of what may be read. */
-  const skipDamage = (end: number) => {
-    const { fd, base, path } = segment as NonNullable<typeof segment>
-    const rest = Buffer.allocUnsafeSlow(end - position)
-    const length = readFully(fd, rest, position - base)
-    const found = findRecord(rest, 1, length, position)
-    const next = found < 0 ? end : position + found
-    reportDamage(position, next, path)
-    position = next
-  }
-
-  /** Reads messages out of one chunk. @returns whether to go on */
-  const readChunk = (end: number, wanted: number, messages: SpooledMessage[], limit: Limit): boolean => {
-    const { fd, base } = segment as NonNullable<typeof segment>
-    const chunk = Buffer.allocUnsafeSlow(Math.min(end - position, wanted))
-    const length = readFully(fd, chunk, position - base)
-    const start = position
-    while (position - start < length) {
-      const offset = position - start
-      const size = recordSize(chunk, offset, length, position)
-      if (size > 0) {
-        messages.push(readRecord(chunk, offset, size, position))
-        position += size
-        limit.messages--
-        limit.bytes -= size
-        if (limit.messages <= 0 || limit.bytes <= 0) return false
-        continue
-      }
-      if (size < 0 && position - size <= end) {
-        if (offset > 0) return true // cut by the chunk's end: the next one begins with it
-        return readChunk(end, Math.max(-size, RECORD_PREFIX_BYTES), messages, limit)
-      }
-      skipDamage(end)
-      return true
+  /** What stands between `position` and the record that was found behind it. */
+  const damagedStretch = (segment: Segment | undefined, cursor: SpoolCursor): SpooledMessage => {
+    const end = cursor.position
+    const lost = lostBetween(expected, recordOrdinal(cursor.buffer, cursor.offset))
+    const offset = position - (segment?.base ?? position)
+    const file = segment ? basename(segment.path) : 'missing'
+    damage.stretches++
+    damage.lost += lost
+    damage.last = `${file}@${offset}`
+    log.error({ file: segment?.path, offset, bytes: end - position, lost }, 'spool damaged, skipped')
+    return {
+      position,
+      next: end,
+      receivedAt: recordReceivedAt(cursor.buffer, cursor.offset),
+      topic: `$spool/${file}@${offset}`,
+      payload: segment ? readStretch(segment, offset, end - position) : Buffer.alloc(0),
+      qos: 0,
+      retained: false,
+      origin: 'damage',
+      kind: 'other',
+      lost,
     }
-    return length > 0
+  }
+
+  /** Adds the messages of one segment. @returns whether there is room for more */
+  const readSegment = (segments: readonly Segment[], index: number, from: number, to: number, batch: Batch) => {
+    const segment = open(segments[index] as Segment)
+    const cursor = openCursor(segment, from, to, Math.max(4096, Math.min(CHUNK_BYTES, batch.bytesLeft)))
+    while (batch.messagesLeft > 0 && batch.bytesLeft > 0) {
+      if (!cursor.next()) return true
+      if (cursor.position > position) {
+        const damaged = segments.findLast(({ base }) => base <= position)
+        if (expected < 0 && damaged) expected = ordinalAt(damaged, position)
+        batch.messages.push(damagedStretch(damaged, cursor))
+        batch.messagesLeft--
+      }
+      const { buffer, offset, size } = cursor
+      const ordinal = recordOrdinal(buffer, offset)
+      if (!isHead(buffer, offset)) {
+        batch.messages.push(readRecord(buffer, offset, size, cursor.position))
+        batch.messagesLeft--
+        batch.bytesLeft -= size
+      }
+      expected = ordinal < 0 ? -1 : nextOrdinal(buffer, offset, ordinal)
+      position = cursor.position + size
+    }
+    return false
+  }
+
+  const readSegments = (segments: readonly Segment[], upTo: number, batch: Batch) => {
+    if (position === 0) position = segments[0]?.base ?? 0
+    const first = Math.max(
+      0,
+      segments.findLastIndex(({ base }) => base <= position),
+    )
+    for (let index = first; index < segments.length; index++) {
+      const from = Math.max(position, segments[index]?.base ?? 0)
+      const to = Math.min(segments[index + 1]?.base ?? upTo, upTo)
+      if (from < to && !readSegment(segments, index, from, to, batch)) return
+    }
+    if (position < upTo) searched = upTo
   }
 
   return {
     get position() {
       return position
     },
-    get damaged() {
-      return damaged
-    },
+    damage,
     read(upTo, maxMessages, maxBytes) {
-      const messages: SpooledMessage[] = []
-      const limit = { messages: maxMessages, bytes: maxBytes }
-      const chunkBytes = Math.max(4096, Math.min(CHUNK_BYTES, maxBytes))
-      while (position < upTo && (segment || openFirst())) {
-        const current = segment as NonNullable<typeof segment>
-        const end = Math.min(current.base + fstatSync(current.fd).size, upTo)
-        const more = position < end ? readChunk(end, chunkBytes, messages, limit) : openNext(current)
-        if (!more) break
+      const batch: Batch = { messages: [], messagesLeft: maxMessages, bytesLeft: maxBytes }
+      if (upTo <= position || upTo <= searched) return batch.messages
+      const before = { position, expected, damage: { ...damage } }
+      try {
+        readSegments(listSegments(folder), upTo, batch)
+      } catch (error) {
+        position = before.position
+        expected = before.expected
+        Object.assign(damage, before.damage)
+        throw error
       }
-      return messages
+      return batch.messages
     },
     close: closeSegment,
   }
 }
 
-interface Limit {
-  messages: number
-  bytes: number
+interface Batch {
+  readonly messages: SpooledMessage[]
+  messagesLeft: number
+  bytesLeft: number
 }
 
-function readFully(fd: number, target: Buffer, at: number): number {
-  let length = 0
-  while (length < target.length) {
-    const bytes = readSync(fd, target, length, target.length - length, at + length)
-    if (bytes === 0) break
-    length += bytes
+function readStretch({ path }: Segment, offset: number, bytes: number): Buffer {
+  const fd = openSync(path, 'r')
+  try {
+    const stretch = Buffer.alloc(Math.min(bytes, KEPT_DAMAGE_BYTES))
+    return stretch.subarray(0, readSync(fd, stretch, 0, stretch.length, offset))
+  } finally {
+    closeSync(fd)
   }
-  return length
 }

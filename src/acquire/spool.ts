@@ -1,19 +1,22 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, truncateSync } from 'node:fs'
-import { type FileHandle, open, rm } from 'node:fs/promises'
+import { mkdirSync } from 'node:fs'
 import type { Log } from '../log.ts'
 import { readCheckpoint } from './checkpoint.ts'
-import type { MessageKind } from './message.ts'
-import { messageTally, tallyPlace } from './message-tally.ts'
+import { MESSAGE_KINDS, type MessageKind } from './message.ts'
+import { addTally, bearingSets } from './message-tally.ts'
+import { nodeDisk, type SpoolDisk, type SpoolFile } from './spool-disk.ts'
+import { HEAD_BYTES, type Incoming, listSegments, segmentPath, writeHead } from './spool-format.ts'
 import {
-  findRecord,
-  type Incoming,
-  listSegments,
-  RECORD_OVERHEAD_BYTES,
-  recordSize,
-  segmentPath,
-  writeRecord,
-} from './spool-format.ts'
-import { openSpoolReader } from './spool-reader.ts'
+  addToGroup,
+  isEmpty,
+  type KnownTopic,
+  newGroup,
+  recordBytes,
+  reuseGroup,
+  type SpoolGroup,
+} from './spool-group.ts'
+import { openSegments } from './spool-segments.ts'
+import { describeSpool, type SpoolStatus } from './spool-status.ts'
+import { surveySpool } from './spool-survey.ts'
 
 export type { Incoming }
 
@@ -32,19 +35,26 @@ export interface Spool {
   /** Where the stages begin to read: what was finished before the last stop. */
   readonly checkpoint: number
   /** What stood in the spool after the checkpoint when it was opened, by kind and QoS. */
-  readonly waitingAtStart: Uint32Array
-  /** false while the last write has failed: nothing is acknowledged. The disk is tried again with what comes. */
-  healthy(): boolean
+  readonly waitingAtStart: Float64Array
   /**
-   * Resolves when the message survives a crash of the process and a power cut. The payload is copied before it returns.
-   * @throws the failure of the disk, of this write or of one a moment before: the message must not be acknowledged
+   * Resolves when the message survives a crash of the process and a power cut; messages that become durable together
+   * share the promise. The payload is copied before it returns. While the disk fails or the budget is used up, it waits.
+   * @throws when the spool was closed before the message could be kept: it must not be acknowledged
    */
   append(message: Incoming): Promise<void>
+  /**
+   * Whether so much waits to become durable that no more should be read from connections. What is appended all the
+   * same is kept, and takes memory.
+   */
+  full(): boolean
+  /** Called when it is not full any more. */
+  onRoom(listener: () => void): void
   /** Called after each group commit, before those who wait for it hear of it. */
   onCommit(listener: (notice: CommitNotice) => void): void
-  /** Deletes the segments that end before `position`; the newest one stays. Never rejects. */
+  /** What stands before `position` is worked off: its files go, as far as they are not kept as history. Never rejects. */
   release(position: number): Promise<void>
-  /** Writes what was appended, then refuses. */
+  status(): SpoolStatus
+  /** Writes what was appended, as far as the disk takes it, then refuses. */
   close(): Promise<void>
 }
 
@@ -53,96 +63,190 @@ export interface SpoolOptions {
   readonly folder: string
   /** Size at which a new segment begins; one group of messages never spans two. */
   readonly segmentBytes?: number
+  /** How much may stand in the folder. */
+  readonly budgetBytes?: number
+  /** How much of it may be messages that are worked off. */
+  readonly historyBytes?: number
   readonly kindOf: (topic: string) => MessageKind
+  readonly disk?: SpoolDisk
   readonly log: Log
 }
 
-interface Group {
-  buffer: Buffer
-  used: number
-  base: number
-  readonly tally: Uint32Array
-  done: PromiseWithResolvers
+interface OpenSegment {
+  readonly file: SpoolFile
+  readonly base: number
+  size: number
 }
 
-interface PromiseWithResolvers {
-  readonly promise: Promise<void>
-  readonly resolve: () => void
-  readonly reject: (error: Error) => void
-}
-
-const RETRY_MS = 1_000 // after a failed write, before the disk is tried again
-const GROUP_BYTES = 1 << 18
-const KEPT_GROUP_BYTES = 8 << 20 // a group that grew larger gives its memory back
+const RETRY_MS = 1_000
+const DISK_LOOK_MS = 10_000
+const SEGMENTS_OF_BUDGET = 16 // so that room comes in small steps
+const ROOM_AGAIN = 0.95 // of the budget: below it, a spool that was full goes on
+const GROUP_BYTES = 1 << 20 // a message larger than that is a group of its own
+const FULL_BYTES = 32 << 20 // waiting to become durable
+const KEPT_TOPICS = 50_000
 
 /**
- * Opens the spool and repairs its end. Commits are self-clocked: the next write and fdatasync begin when the last ones
- * have ended, so the groups are as large as the disk is slow, and no timer delays a message.
+ * Opens the spool. Commits are self-clocked: the next write and fdatasync begin when the last ones have ended, so the
+ * groups are as large as the disk is slow, and no timer delays a message. A group that could not be written, or whose
+ * sync failed, is written again in a new segment until it is durable.
  */
-export async function openSpool({ folder, segmentBytes = 64 << 20, kindOf, log }: SpoolOptions): Promise<Spool> {
+export async function openSpool(options: SpoolOptions): Promise<Spool> {
+  const { folder, budgetBytes = 4 * 2 ** 30, historyBytes = 0, kindOf, disk = nodeDisk, log } = options
+  const segmentBytes = Math.min(options.segmentBytes ?? 16 << 20, Math.floor(budgetBytes / SEGMENTS_OF_BUDGET))
   mkdirSync(folder, { recursive: true })
   const checkpoint = readCheckpoint(folder)
-  const recovered = recover(folder, log)
-  let end = Math.max(recovered, checkpoint) || freshPosition()
-  const waitingAtStart = countWaiting(folder, checkpoint, recovered, log)
+  const survey = surveySpool(listSegments(folder), checkpoint)
+  const limits = { budgetBytes, historyBytes }
+  const segments = openSegments(folder, { disk, limits, released: checkpoint, log })
 
-  let file = await openLast(folder, end)
-  let committed = end
+  let committed = Math.max(survey.end, checkpoint) || freshPosition()
+  const lifetime = survey.tally.slice() // of what is committed
+  let released = checkpoint
+  let current: OpenSegment | undefined // undefined: the next group begins a new one
+  const queued: SpoolGroup[] = [] // before `filling`, because it grew too large
+  let filling = newGroup(committed, bearingSets(lifetime))
+  let spare: SpoolGroup | undefined
+  let unsafeBytes = 0 // appended, not yet durable
+  let full = false
+  let held = false // the budget is used up
   let failure: Error | undefined // of the last write
-  let failedAt = 0
+  let freeBytes = await disk.freeBytes(folder).catch(() => Number.POSITIVE_INFINITY)
   let closed = false
   let running: Promise<void> | undefined
-  let filling = newGroup(end)
-  let spare: Group | undefined
-  const listeners: ((notice: CommitNotice) => void)[] = []
-  const segments = listSegments(folder)
+  let wake = () => {}
+  const topics = new Map<string, KnownTopic>()
+  const commitListeners: ((notice: CommitNotice) => void)[] = []
+  const roomListeners: (() => void)[] = []
 
-  const write = async (group: Group) => {
-    const size = group.base - file.base
-    // what a failed write left behind is cut off, and its file not trusted with more
-    if (failure) await file.handle.truncate(size)
-    if (size > 0 && (failure || size + group.used > segmentBytes)) {
-      const full = file
-      file = await openSegment(folder, group.base)
-      segments.push({ path: segmentPath(folder, group.base), base: group.base })
-      await full.handle.close()
-    }
-    const { handle, base } = file
-    for (let from = 0; from < group.used; ) {
-      const { bytesWritten } = await handle.write(group.buffer, from, group.used - from, group.base - base + from)
-      from += bytesWritten
-    }
-    await handle.datasync()
+  const topicOf = (name: string): KnownTopic => {
+    const known = topics.get(name)
+    if (known) return known
+    if (topics.size >= KEPT_TOPICS) topics.clear()
+    const topic = { bytes: Buffer.from(name), kind: MESSAGE_KINDS.indexOf(kindOf(name)) }
+    topics.set(name, topic)
+    return topic
   }
 
-  /** What was not written is its senders' again, and its positions are free. */
-  const fail = (group: Group, error: Error) => {
-    if (!failure) log.error({ err: error, folder }, 'spool cannot be written, nothing is acknowledged until it can')
-    failure = error
-    failedAt = performance.now()
-    group.done.reject(error)
-    if (filling.used > 0) filling.done.reject(error)
-    end = committed
-    filling = newGroup(end)
+  const lookAtDisk = async () => {
+    freeBytes = await disk.freeBytes(folder).catch(() => freeBytes)
+  }
+  const looking = setInterval(() => void lookAtDisk(), DISK_LOOK_MS).unref()
+
+  const wait = (ms: number) =>
+    new Promise<void>((done) => {
+      const timer = setTimeout(done, ms)
+      wake = () => {
+        clearTimeout(timer)
+        done()
+      }
+    })
+
+  const workedOff = () => released >= committed
+
+  const fits = (bytes: number) => {
+    const limit = held ? budgetBytes * ROOM_AGAIN : budgetBytes
+    return workedOff() || segments.waitingBytes() + bytes <= limit
+  }
+
+  /** Waits until the budget has room for the group. @returns false where the spool was closed before */
+  const awaitRoom = async (group: SpoolGroup): Promise<boolean> => {
+    while (!fits(group.used)) {
+      if (closed) return false
+      if (!held) log.error({ folder, budgetBytes }, 'spool is full, nothing is acknowledged until there is room')
+      held = true
+      await wait(RETRY_MS)
+    }
+    if (held) log.info({ folder }, 'spool has room again')
+    held = false
+    return true
+  }
+
+  const beginSegment = async (base: number): Promise<OpenSegment> => {
+    const file = await disk.create(segmentPath(folder, base))
+    return { file, base, size: 0 }
+  }
+
+  /** A file that is full, or that must not be trusted with more. */
+  const endSegment = async () => {
+    const ended = current
+    current = undefined
+    await ended?.file.close().catch((error: Error) => log.warn({ err: error, folder }, 'spool file cannot be closed'))
+  }
+
+  const write = async (group: SpoolGroup) => {
+    const tooLarge = current && current.size + group.used > segmentBytes
+    // all that is here is worked off: only in a new file it can make way
+    const overBudget = current && workedOff() && segments.waitingBytes() + group.used > budgetBytes
+    if (tooLarge || overBudget) await endSegment()
+    await segments.trim(group.used)
+    current ??= await beginSegment(group.base)
+    const { file, base, size } = current
+    for (let from = 0; from < group.used; )
+      from += await file.write(group.buffer, from, group.used - from, group.base - base + from)
+    // the name of a new file has to survive a power cut as well
+    if (size === 0) await Promise.all([file.datasync(), disk.syncFolder(folder)])
+    else await file.datasync()
+    if (size === 0) segments.add({ path: segmentPath(folder, base), base })
+    segments.grow(group.used)
+    current.size += group.used
+    if (size === 0) {
+      segments.release(released)
+      await segments.trim()
+    }
+  }
+
+  /** Writes the group until it is durable. @returns false where the spool was closed before */
+  const makeDurable = async (group: SpoolGroup): Promise<boolean> => {
+    writeHead(group.buffer, group.base, lifetime, group.ordinal)
+    for (;;) {
+      if (!(await awaitRoom(group))) return false
+      try {
+        await write(group)
+        if (failure) log.info({ folder }, 'spool can be written again')
+        failure = undefined
+        return true
+      } catch (error) {
+        if (!failure) log.error({ err: error, folder }, 'spool cannot be written, nothing is acknowledged until it can')
+        failure = error instanceof Error ? error : new Error(String(error))
+        // after a failed sync nobody knows what of the file will survive: the group goes into a new one
+        await endSegment()
+        if (closed) return false
+        if (isDiskFull(error)) await segments.trim(Number.POSITIVE_INFINITY)
+        await lookAtDisk()
+        if (!closed) await wait(RETRY_MS)
+      }
+    }
+  }
+
+  /** Closes the group that is filled: what is appended from now on goes into the next one. */
+  const takeFilling = (): SpoolGroup => {
+    const group = filling
+    const base = group.base + group.used
+    const ordinal = group.ordinal + group.bearing
+    filling = spare ? reuseGroup(spare, base, ordinal) : newGroup(base, ordinal)
+    spare = undefined
+    return group
+  }
+
+  const nextGroup = (): SpoolGroup | undefined => queued.shift() ?? (isEmpty(filling) ? undefined : takeFilling())
+
+  const commit = (group: SpoolGroup) => {
+    committed = group.base + group.used
+    addTally(lifetime, group.tally)
+    for (const listener of commitListeners) listener({ position: committed, tally: group.tally })
+    group.done.resolve()
+    if (group.buffer.length <= GROUP_BYTES) spare = group
+    unsafeBytes -= group.used - HEAD_BYTES
+    if (!full || unsafeBytes > FULL_BYTES / 2) return
+    full = false
+    for (const listener of roomListeners) listener()
   }
 
   const run = async () => {
-    while (filling.used > 0) {
-      const group = filling
-      filling = reuse(spare, end)
-      spare = undefined
-      try {
-        await write(group)
-      } catch (error) {
-        fail(group, error instanceof Error ? error : new Error(String(error)))
-        break
-      }
-      if (failure) log.info({ folder }, 'spool can be written again')
-      failure = undefined
-      committed = group.base + group.used
-      for (const listener of listeners) listener({ position: committed, tally: group.tally })
-      group.done.resolve()
-      spare = group
+    for (let group = nextGroup(); group; group = nextGroup()) {
+      if (await makeDurable(group)) commit(group)
+      else group.done.reject(failure ?? new Error('the spool is closed'))
     }
     running = undefined
   }
@@ -152,41 +256,53 @@ export async function openSpool({ folder, segmentBytes = 64 << 20, kindOf, log }
       return committed
     },
     checkpoint,
-    waitingAtStart,
-    healthy: () => failure === undefined,
+    waitingAtStart: survey.waiting,
     append(message) {
-      if (failure && performance.now() - failedAt < RETRY_MS) return Promise.reject(failure)
       if (closed) return Promise.reject(new Error('the spool is closed'))
-      const topicBytes = Buffer.byteLength(message.topic)
-      const size = RECORD_OVERHEAD_BYTES + topicBytes + message.payload.length
-      makeRoom(filling, size)
-      const kind = kindOf(message.topic)
-      writeRecord(filling.buffer, filling.used, end, message, kind, topicBytes)
-      filling.used += size
-      end += size
-      const place = tallyPlace(kind, message.qos)
-      filling.tally[place] = (filling.tally[place] ?? 0) + 1
+      const topic = topicOf(message.topic)
+      const size = recordBytes(message, topic)
+      if (filling.used + size > GROUP_BYTES && !isEmpty(filling)) queued.push(takeFilling())
+      addToGroup(filling, message, topic)
+      unsafeBytes += size
+      if (unsafeBytes >= FULL_BYTES) full = true
       // begun after this turn, so that all messages of one chunk from a socket go together
       running ??= Promise.resolve().then(run)
       return filling.done.promise
     },
+    full: () => full,
+    onRoom(listener) {
+      roomListeners.push(listener)
+    },
     onCommit(listener) {
-      listeners.push(listener)
+      commitListeners.push(listener)
     },
     async release(position) {
-      while (segments[1] && segments[1].base <= position) {
-        const path = segments.shift()?.path ?? ''
-        await rm(path, { force: true }).catch((error: Error) => {
-          log.warn({ err: error, file: path }, 'spool file that is done with cannot be deleted')
-        })
-      }
+      released = Math.max(released, position)
+      segments.release(released)
+      wake()
+      await segments.trim()
     },
+    status: () =>
+      describeSpool({
+        waitingBytes: segments.waitingBytes(),
+        historyBytes: segments.historyBytes(),
+        budgetBytes,
+        freeBytes,
+        held,
+        failure,
+      }),
     async close() {
       closed = true
+      clearInterval(looking)
+      wake()
       await running
-      await file.handle.close()
+      await endSegment()
     },
   }
+}
+
+function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
 }
 
 /**
@@ -195,114 +311,4 @@ export async function openSpool({ folder, segmentBytes = 64 << 20, kindOf, log }
  */
 function freshPosition(): number {
   return Math.floor(Date.now() / 1000) * 2 ** 21
-}
-
-function newGroup(base: number): Group {
-  return { buffer: Buffer.allocUnsafeSlow(GROUP_BYTES), used: 0, base, tally: messageTally(), done: withResolvers() }
-}
-
-function reuse(group: Group | undefined, base: number): Group {
-  if (!group || group.buffer.length > KEPT_GROUP_BYTES) return newGroup(base)
-  group.used = 0
-  group.base = base
-  group.tally.fill(0)
-  group.done = withResolvers()
-  return group
-}
-
-function makeRoom(group: Group, size: number): void {
-  const needed = group.used + size
-  if (needed <= group.buffer.length) return
-  const larger = Buffer.allocUnsafeSlow(Math.max(needed, group.buffer.length * 2))
-  group.buffer.copy(larger, 0, 0, group.used)
-  group.buffer = larger
-}
-
-function withResolvers(): PromiseWithResolvers {
-  let resolve!: () => void
-  let reject!: (error: Error) => void
-  const promise = new Promise<void>((onDone, onFailed) => {
-    resolve = onDone
-    reject = onFailed
-  })
-  return { promise, resolve, reject }
-}
-
-/**
- * Cuts a torn tail off the newest segment: a group that a crash interrupted, which nobody was told is durable.
- * @returns the position at which the spool ends
- */
-function recover(folder: string, log: Log): number {
-  const last = listSegments(folder).at(-1)
-  if (!last) return 0
-  const bytes = readFileSync(last.path)
-  let offset = 0
-  while (offset < bytes.length) {
-    const size = recordSize(bytes, offset, bytes.length, last.base + offset)
-    if (size > 0) {
-      offset += size
-      continue
-    }
-    // damage with whole records behind it is no torn tail: the reader reports and skips it
-    const next = findRecord(bytes, offset + 1, bytes.length, last.base)
-    if (next < 0) break
-    offset = next
-  }
-  if (offset < bytes.length) {
-    log.warn({ file: last.path, offset, bytes: bytes.length - offset }, 'spool ends in a torn record, cut off')
-    truncateSync(last.path, offset)
-    syncPath(last.path)
-  }
-  return last.base + offset
-}
-
-function countWaiting(folder: string, from: number, end: number, log: Log): Uint32Array {
-  const tally = messageTally()
-  const reader = openSpoolReader({ folder, from, log })
-  for (;;) {
-    const messages = reader.read(end, 10_000, 4 << 20)
-    if (messages.length === 0) break
-    for (const { kind, qos } of messages) {
-      const place = tallyPlace(kind, qos)
-      tally[place] = (tally[place] ?? 0) + 1
-    }
-  }
-  reader.close()
-  return tally
-}
-
-interface SpoolFile {
-  readonly handle: FileHandle
-  readonly base: number
-}
-
-async function openLast(folder: string, end: number): Promise<SpoolFile> {
-  const last = listSegments(folder).at(-1)
-  if (!last || last.base + statSync(last.path).size !== end) return openSegment(folder, end)
-  return { handle: await open(last.path, 'r+'), base: last.base }
-}
-
-/** A new segment, whose name survives a power cut before anything in it is promised. */
-async function openSegment(folder: string, base: number): Promise<SpoolFile> {
-  const path = segmentPath(folder, base)
-  const handle = await open(path, 'w')
-  try {
-    await handle.sync()
-    syncPath(folder)
-  } catch (error) {
-    await handle.close()
-    await rm(path, { force: true }) // or the segment before it would grow past its beginning
-    throw error
-  }
-  return { handle, base }
-}
-
-function syncPath(path: string): void {
-  if (process.platform === 'win32') return // neither needed nor possible for a folder there
-  const fd = openSync(path, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
 }

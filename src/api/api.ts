@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Kysely } from 'kysely'
 import type { AccessKey } from '../acquire/access-key.ts'
+import type { SpoolStatus } from '../acquire/spool-status.ts'
 import type { TicketDesk } from '../advise/desk.ts'
 import type { Catalogue } from '../catalogue/catalogue.ts'
 import type { Environment } from '../config.ts'
@@ -50,6 +51,7 @@ export interface ApiParts {
   /** Told that a message for the queue was written. */
   readonly queued: () => void
   readonly counts: () => Promise<PipelineCounts>
+  readonly spool: () => Promise<SpoolStatus>
   readonly refused: () => Promise<Readonly<Record<string, number>>>
   readonly queueCounts: () => Promise<Readonly<Record<string, number>>>
   readonly parts: () => Promise<readonly PartState[]>
@@ -73,6 +75,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
     refused: parts.refused,
     queue: parts.queueCounts,
     quarantineBytes: config.OUTRIGGER_QUARANTINE_BYTES,
+    spool: parts.spool,
   })
   return buildServer(
     { log, token: config.OUTRIGGER_API_TOKEN, version },

@@ -1,10 +1,12 @@
 import { type Kysely, sql } from 'kysely'
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { ENTRY_BYTES } from '../acquire/quarantine-budget.ts'
+import type { SpoolStatus } from '../acquire/spool-status.ts'
 import type { Database } from '../records/tables.ts'
 import type { PipelineCounts } from '../threads.ts'
 
 export interface MetricsParts {
+  readonly spool: () => Promise<SpoolStatus>
   readonly db: Kysely<Database>
   readonly counts: () => Promise<PipelineCounts>
   /** What the broker refused, by reason. */
@@ -16,7 +18,7 @@ export interface MetricsParts {
 }
 
 /** The service's own metrics, read anew for each scrape so that one answer is one snapshot. */
-export function openMetrics({ db, counts, refused, queue, quarantineBytes }: MetricsParts): {
+export function openMetrics({ db, counts, spool, refused, queue, quarantineBytes }: MetricsParts): {
   contentType: string
   text(): Promise<string>
 } {
@@ -43,6 +45,12 @@ export function openMetrics({ db, counts, refused, queue, quarantineBytes }: Met
   const gaps = counter('sequence_gaps_total', 'Sequence numbers that never came.')
   const repeats = counter('sequence_repeats_total', 'Sequence numbers that came again.')
   const refusals = counter('refused_total', 'Packets and connections that the broker refused, by reason.', ['reason'])
+  const damaged = counter('spool_damaged_total', 'Stretches of the spool that could not be read and were skipped.')
+  const lost = counter('spool_lost_messages_total', 'Messages lost in them, as far as their number is known.')
+  const spoolBytes = gauge('spool_bytes', 'Bytes of the spool that wait to be stored.')
+  const spoolHistory = gauge('spool_history_bytes', 'Bytes of the spool that are stored and kept for looking back.')
+  const spoolBudget = gauge('spool_budget_bytes', 'Bytes that the spool may hold.')
+  const acknowledging = gauge('spool_acknowledging', '0 while the disk fails or the budget is used up, else 1.')
   const jobs = gauge('queue_jobs', 'Jobs on the queue by state.', ['state'])
   const machines = gauge('machines', 'Machines by state.', ['state'])
   const alarms = gauge('alarms_active', 'Alarms that are not normal, by severity.', ['severity'])
@@ -60,8 +68,9 @@ export function openMetrics({ db, counts, refused, queue, quarantineBytes }: Met
   async function collect(): Promise<void> {
     // without its records the service goes on taking in, and that is when these numbers are looked at
     const whereReached = <T>(asked: Promise<T>) => asked.catch(() => undefined)
-    const [pipeline, refusedNow, queued = {}, records] = await Promise.all([
+    const [pipeline, spoolNow, refusedNow, queued = {}, records] = await Promise.all([
       counts(),
+      spool(),
       refused(),
       whereReached(queue()),
       whereReached(countRecords(db)),
@@ -77,6 +86,8 @@ export function openMetrics({ db, counts, refused, queue, quarantineBytes }: Met
       repeats,
       refusals,
       stripped,
+      damaged,
+      lost,
     ])
       metric.reset()
     for (const metric of [jobs, machines, alarms, tickets, quarantine]) metric.reset()
@@ -91,6 +102,12 @@ export function openMetrics({ db, counts, refused, queue, quarantineBytes }: Met
     conflicts.inc(pipeline.conflicts)
     gaps.inc(pipeline.sequenceGaps)
     repeats.inc(pipeline.sequenceRepeats)
+    damaged.inc(pipeline.damage.stretches)
+    lost.inc(pipeline.damage.lost)
+    spoolBytes.set(spoolNow.waitingBytes)
+    spoolHistory.set(spoolNow.historyBytes)
+    spoolBudget.set(spoolNow.budgetBytes)
+    acknowledging.set(spoolNow.acknowledging ? 1 : 0)
     for (const [reason, count] of Object.entries(refusedNow)) refusals.inc({ reason }, count)
     for (const [state, count] of Object.entries(queued)) jobs.set({ state }, count)
     if (!records) {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { SpooledMessage } from '../../src/acquire/message.ts'
-import { type Incoming, openSpool, type Spool } from '../../src/acquire/spool.ts'
+import { type Incoming, openSpool, type Spool, type SpoolOptions } from '../../src/acquire/spool.ts'
 import { openSpoolReader } from '../../src/acquire/spool-reader.ts'
 import { messageKind } from '../../src/acquire/topics.ts'
 import { openLog } from '../../src/log.ts'
@@ -16,13 +16,8 @@ export function temporaryFolder(): string {
   return folder
 }
 
-export async function spoolIn(folder: string, segmentBytes?: number): Promise<Spool> {
-  const spool = await openSpool({
-    folder,
-    kindOf: (topic) => messageKind(topic, ''),
-    log,
-    ...(segmentBytes && { segmentBytes }),
-  })
+export async function spoolIn(folder: string, options: Partial<SpoolOptions> = {}): Promise<Spool> {
+  const spool = await openSpool({ folder, kindOf: (topic) => messageKind(topic, ''), log, ...options })
   onTestFinished(() => spool.close().catch(() => {}))
   return spool
 }
@@ -39,8 +34,12 @@ export function incoming(text: string, more: Partial<Incoming> = {}): Incoming {
   }
 }
 
-/** Everything from `from` up to what is committed, and how much damage was met. */
-export function readAll(folder: string, upTo: number, from = 0): { messages: SpooledMessage[]; damaged: number } {
+/** Everything from `from` up to what is committed, and the damage that was met. */
+export function readAll(
+  folder: string,
+  upTo: number,
+  from = 0,
+): { messages: SpooledMessage[]; damaged: number; lost: number; stretches: SpooledMessage[] } {
   const reader = openSpoolReader({ folder, from, log })
   const messages: SpooledMessage[] = []
   for (;;) {
@@ -49,7 +48,12 @@ export function readAll(folder: string, upTo: number, from = 0): { messages: Spo
     messages.push(...some)
   }
   reader.close()
-  return { messages, damaged: reader.damaged }
+  return {
+    messages: messages.filter(({ origin }) => origin !== 'damage'),
+    damaged: reader.damage.stretches,
+    lost: reader.damage.lost,
+    stretches: messages.filter(({ origin }) => origin === 'damage'),
+  }
 }
 
 export function texts(messages: readonly SpooledMessage[]): string[] {

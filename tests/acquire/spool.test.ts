@@ -12,8 +12,15 @@ import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { readCheckpoint, writeCheckpoint } from '../../src/acquire/checkpoint.ts'
 import { tallyPlace } from '../../src/acquire/message-tally.ts'
+import { HEAD_BYTES } from '../../src/acquire/spool-format.ts'
 import { openSpoolReader } from '../../src/acquire/spool-reader.ts'
 import { incoming, log, readAll, spoolIn, temporaryFolder, texts } from './spool-case.ts'
+
+function damageFile(path: string, damage: (bytes: Buffer) => void): void {
+  const bytes = readFileSync(path)
+  damage(bytes)
+  writeFileSync(path, bytes)
+}
 
 const names = (folder: string) => readdirSync(folder).filter((name) => name.endsWith('.spool'))
 
@@ -52,7 +59,8 @@ test('what was appended is read back whole, in order, after the spool was opened
     },
   ])
   expect(texts(messages)).toEqual(['{"a":1}', '', 'third'])
-  expect(messages.map(({ position }) => position).slice(1)).toEqual(messages.map(({ next }) => next).slice(0, 2))
+  expect(messages[1]?.position).toBe(messages[0]?.next)
+  expect(messages[2]?.position).toBe((messages[1]?.next ?? 0) + HEAD_BYTES)
   expect(messages[2]?.next).toBe(second.committed)
 })
 
@@ -89,7 +97,7 @@ test('a payload may be changed as soon as append has returned', async () => {
 
 test('segments end at their size, are read across, and go when they are released', async () => {
   const folder = temporaryFolder()
-  const spool = await spoolIn(folder, 2_000)
+  const spool = await spoolIn(folder, { segmentBytes: 2_000 })
   for (let i = 0; i < 60; i++) await spool.append(incoming(`${i}`.padStart(100, '.')))
   expect(names(folder).length).toBeGreaterThan(3)
 
@@ -109,7 +117,7 @@ test('segments end at their size, are read across, and go when they are released
 
 test('one message larger than a segment and than what a reader asks for arrives whole', async () => {
   const folder = temporaryFolder()
-  const spool = await spoolIn(folder, 65_536)
+  const spool = await spoolIn(folder, { segmentBytes: 65_536 })
   const payload = Buffer.alloc(3 << 20, 'x')
   await spool.append(incoming('', { payload }))
   await spool.append(incoming('after'))
@@ -119,7 +127,7 @@ test('one message larger than a segment and than what a reader asks for arrives 
 
 test('a reader beside the writer gets no more than what is committed', async () => {
   const folder = temporaryFolder()
-  const spool = await spoolIn(folder, 3_000)
+  const spool = await spoolIn(folder, { segmentBytes: 3_000 })
   const reader = openSpoolReader({ folder, from: 0, log })
   const seen: string[] = []
   for (let i = 0; i < 100; i++) {
@@ -135,7 +143,7 @@ test('a reader beside the writer gets no more than what is committed', async () 
   expect(seen.map((text) => Number(text.replaceAll('.', '')))).toEqual(Array.from({ length: 100 }, (_, i) => i))
 })
 
-test('a tail torn at any byte is cut at the last whole record, and what follows is appended behind it', async () => {
+test('a tail torn at any byte ends at the last whole message, and what follows is appended behind it', async () => {
   const folder = temporaryFolder()
   const whole = await spoolIn(folder)
   await whole.append(incoming('first'))
@@ -144,9 +152,9 @@ test('a tail torn at any byte is cut at the last whole record, and what follows 
   await whole.close()
   const name = names(folder)[0] ?? ''
   const size = readFileSync(join(folder, name)).length
-  const lastRecord = size - (whole.committed - kept)
+  const lastGroup = size - (whole.committed - kept)
 
-  for (let cut = lastRecord; cut < size; cut++) {
+  for (let cut = lastGroup; cut < size; cut++) {
     const image = join(folder, `image-${cut}`)
     mkdirSync(image)
     copyFileSync(join(folder, name), join(image, name))
@@ -172,23 +180,108 @@ for (const { name, damage } of [
   { name: 'a length beyond the end', damage: (bytes: Buffer, at: number) => bytes.writeUInt32LE(0x7fffffff, at + 2) },
   { name: 'a block of zeros', damage: (bytes: Buffer, at: number) => bytes.fill(0, at, at + 70) },
 ]) {
-  test(`a damaged record in the middle is skipped and counted: ${name}`, async () => {
+  test(`a damaged record in the middle is skipped, counted and handed over with its bytes: ${name}`, async () => {
     const folder = temporaryFolder()
     const spool = await spoolIn(folder)
     for (let i = 0; i < 9; i++) await spool.append(incoming(`${i}`.padStart(100, '.')))
     await spool.close()
-    const file = join(folder, names(folder)[0] ?? '')
-    const bytes = readFileSync(file)
-    damage(bytes, (bytes.length / 9) * 4)
-    writeFileSync(file, bytes)
+    const whole = readAll(folder, spool.committed).messages[4]
+    const [file = ''] = names(folder)
+    const offset = (whole?.position ?? 0) - Number.parseInt(file, 10)
+    damageFile(join(folder, file), (bytes) => damage(bytes, offset))
 
     const again = await spoolIn(folder)
     expect(again.committed).toBe(spool.committed)
-    const { messages, damaged } = readAll(folder, again.committed)
-    expect(damaged).toBe(1)
+    expect(again.waitingAtStart.reduce((sum, count) => sum + count)).toBe(9)
+    const { messages, damaged, lost, stretches } = readAll(folder, again.committed)
     expect(texts(messages).map((text) => text.at(-1))).toEqual(['0', '1', '2', '3', '5', '6', '7', '8'])
+    expect({ damaged, lost }).toEqual({ damaged: 1, lost: 1 })
+    expect(stretches).toMatchObject([
+      { position: whole?.position, next: whole?.next, topic: `$spool/${file}@${offset}`, lost: 1, kind: 'other' },
+    ])
+    const size = (whole?.next ?? 0) - (whole?.position ?? 0)
+    expect(stretches[0]?.payload).toEqual(readFileSync(join(folder, file)).subarray(offset, offset + size))
   })
 }
+
+test('damage over several groups tells how many messages were lost, and keeps at most 1 MiB of it', async () => {
+  const folder = temporaryFolder()
+  const spool = await spoolIn(folder)
+  for (let group = 0; group < 8; group++)
+    await Promise.all(
+      Array.from({ length: 3 }, () => spool.append(incoming('', { payload: Buffer.alloc(300_000, 'x') }))),
+    )
+  await spool.append(incoming('{}', { topic: 'machines/m/status' })) // bears no set
+  await spool.append(incoming('last'))
+  await spool.close()
+  const { messages: before } = readAll(folder, spool.committed)
+  damageFile(join(folder, names(folder)[0] ?? ''), (bytes) => {
+    const base = Number.parseInt(names(folder)[0] ?? '', 10)
+    bytes.fill(0, (before[4]?.position ?? 0) - base + 7, (before[24]?.next ?? 0) - base)
+  })
+
+  const { messages, lost, stretches } = readAll(folder, spool.committed)
+  expect(messages.map(({ position }) => position)).toEqual(
+    [...before.slice(0, 4), ...before.slice(25)].map(({ position }) => position),
+  )
+  expect(lost).toBe(20)
+  expect(stretches.map(({ payload }) => payload.length)).toEqual([1 << 20])
+})
+
+test('a segment that is missing, and one that is damaged beyond recognition, are one lost stretch', async () => {
+  const folder = temporaryFolder()
+  const spool = await spoolIn(folder, { segmentBytes: 1_500 })
+  for (let i = 0; i < 40; i++) await spool.append(incoming(`${i}`.padStart(100, '.')))
+  await spool.close()
+  const before = readAll(folder, spool.committed).messages
+  const [, second = '', third = '', fourth = ''] = names(folder).sort()
+  rmSync(join(folder, second))
+  damageFile(join(folder, third), (bytes) => bytes.fill(0xff))
+  const from = Number.parseInt(second, 10)
+  const to = Number.parseInt(fourth, 10)
+  const kept = before.filter(({ position }) => position < from || position >= to)
+
+  const again = await spoolIn(folder)
+  expect(again.waitingAtStart[tallyPlace('telemetry', 1)]).toBe(40)
+  const { messages, damaged, lost } = readAll(folder, again.committed)
+  expect(messages).toEqual(kept)
+  expect({ damaged, lost }).toEqual({ damaged: 1, lost: 40 - kept.length })
+})
+
+test('what is lost right behind the checkpoint is known from what stands before it', async () => {
+  const folder = temporaryFolder()
+  const spool = await spoolIn(folder)
+  for (let i = 0; i < 9; i++) await spool.append(incoming(`${i}`.padStart(100, '.')))
+  await spool.close()
+  const before = readAll(folder, spool.committed).messages
+  const [file = ''] = names(folder)
+  const { position = 0, next = 0 } = before[3] ?? {}
+  damageFile(join(folder, file), (bytes) =>
+    bytes.fill(0, position - Number.parseInt(file, 10) - 9, next - Number.parseInt(file, 10)),
+  )
+  await writeCheckpoint(folder, position)
+
+  const again = await spoolIn(folder)
+  expect(again.waitingAtStart[tallyPlace('telemetry', 1)]).toBe(6)
+  const { messages, lost } = readAll(folder, again.committed, position)
+  expect(messages).toEqual(before.slice(4))
+  expect(lost).toBe(1)
+})
+
+test('damage at the end is handed over when something follows', async () => {
+  const folder = temporaryFolder()
+  const spool = await spoolIn(folder)
+  await spool.append(incoming('first'))
+  await spool.append(incoming('spoilt'))
+  const [file = ''] = names(folder)
+  damageFile(join(folder, file), (bytes) => bytes.fill(0, bytes.length - 20))
+  const reader = openSpoolReader({ folder, from: 0, log })
+  expect(texts(reader.read(spool.committed, 10, 1_000))).toEqual(['first'])
+  expect(reader.read(spool.committed, 10, 1_000)).toEqual([])
+  await spool.append(incoming('third'))
+  expect(reader.read(spool.committed, 10, 1_000)).toMatchObject([{ origin: 'damage', lost: 1 }, { origin: 'mqtt' }])
+  reader.close()
+})
 
 test('a payload that contains a whole record is not taken for one when its own record is damaged', async () => {
   const folder = temporaryFolder()
@@ -200,10 +293,7 @@ test('a payload that contains a whole record is not taken for one when its own r
   await spool.append(incoming('', { payload: record }))
   await spool.append(incoming('honest'))
   await spool.close()
-  const file = join(folder, names(folder)[0] ?? '')
-  const bytes = readFileSync(file)
-  bytes.writeUInt8(0, 0)
-  writeFileSync(file, bytes)
+  damageFile(join(folder, names(folder)[0] ?? ''), (bytes) => bytes.writeUInt8(0, HEAD_BYTES))
   expect(texts(readAll(folder, spool.committed).messages)).toEqual(['honest'])
 })
 
@@ -253,22 +343,37 @@ test('positions never come again, not even when the segments or the whole folder
   expect(third.committed).toBeGreaterThan(second.committed)
 })
 
-test('while the disk fails nothing resolves, and the spool says so; then it goes on without a hole', async () => {
+test('while the disk fails what is appended waits; then it becomes durable by itself, without a hole', async () => {
   const folder = temporaryFolder()
-  const spool = await spoolIn(folder, 1_000)
+  const spool = await spoolIn(folder, { segmentBytes: 1_000 })
   await spool.append(incoming('kept'))
   renameSync(folder, `${folder} away`) // the next segment cannot be made
-  await expect(spool.append(incoming('x'.repeat(2_000)))).rejects.toThrow('ENOENT')
-  expect(spool.healthy()).toBe(false)
-  await expect(spool.append(incoming('refused'))).rejects.toThrow('ENOENT')
+  const settled: string[] = []
+  const large = spool.append(incoming('x'.repeat(2_000))).then(() => settled.push('large'))
+  await vi.waitFor(() => expect(spool.status().acknowledging).toBe(false))
+  expect(spool.status().note).toContain('ENOENT')
+  const small = spool.append(incoming('small')).then(() => settled.push('small'))
+  await new Promise((done) => setTimeout(done, 1_200)) // it was tried again
+  expect(settled).toEqual([])
 
   renameSync(`${folder} away`, folder)
-  await vi.waitFor(() => spool.append(incoming('again')), { timeout: 10_000, interval: 200 })
-  await spool.append(incoming('and again'))
-  expect(spool.healthy()).toBe(true)
+  await Promise.all([large, small])
+  expect(spool.status()).toMatchObject({ acknowledging: true, note: undefined })
   const read = readAll(folder, spool.committed)
-  expect(texts(read.messages)).toEqual(['kept', 'again', 'and again'])
+  expect(texts(read.messages)).toEqual(['kept', 'x'.repeat(2_000), 'small'])
   expect(read.damaged).toBe(0)
   await spool.close()
   expect((await spoolIn(folder)).committed).toBe(spool.committed)
+})
+
+test('what waits for a disk that fails is refused when the spool is closed', async () => {
+  const folder = temporaryFolder()
+  const spool = await spoolIn(folder)
+  rmSync(folder, { recursive: true })
+  const waiting = spool.append(incoming('waits'))
+  await vi.waitFor(() => expect(spool.status().acknowledging).toBe(false))
+  const refused = expect(waiting).rejects.toThrow('ENOENT')
+  await spool.close()
+  await refused
+  await expect(spool.append(incoming('late'))).rejects.toThrow('closed')
 })

@@ -27,6 +27,7 @@ export const counts: PipelineCounts = {
   conflicts: 5,
   sequenceGaps: 6,
   sequenceRepeats: 7,
+  damage: { stretches: 8, lost: 9, last: 'a.spool@10' },
 }
 
 export interface RunningApi {
@@ -93,6 +94,7 @@ export async function runningApi({
       told.queued++
     },
     counts: async () => counts,
+    spool: async () => ({ acknowledging: true, waitingBytes: 11, historyBytes: 12, budgetBytes: 13, note: undefined }),
     refused: async () => ({ size: 2 }),
     queueCounts: async () => ({ waiting: 1 }),
     parts: async () => [{ part: 'records', ready: true }],

@@ -1,0 +1,49 @@
+import { type FileHandle, open, rm, statfs } from 'node:fs/promises'
+
+/** What the spool asks of the file system when it writes; a test puts a disk that fails or crashes in its place. */
+export interface SpoolDisk {
+  /** Makes a file, in place of one that stands there. */
+  create(path: string): Promise<SpoolFile>
+  /** Resolves when the names in the folder are on the medium. */
+  syncFolder(path: string): Promise<void>
+  remove(path: string): Promise<void>
+  /** Bytes that may still be written below the folder. */
+  freeBytes(folder: string): Promise<number>
+}
+
+export interface SpoolFile {
+  /** @returns how many bytes were written, which may be fewer */
+  write(bytes: Buffer, from: number, length: number, at: number): Promise<number>
+  /** Resolves when what was written, and the size, is on the medium. After a failure nothing of it may be trusted. */
+  datasync(): Promise<void>
+  close(): Promise<void>
+}
+
+export const nodeDisk: SpoolDisk = {
+  async create(path) {
+    await rm(path, { force: true }) // not emptied: what the kernel holds of a file whose sync failed is not to be trusted
+    return spoolFile(await open(path, 'wx'))
+  },
+  async syncFolder(path) {
+    if (process.platform === 'win32') return // neither needed nor possible for a folder there
+    const folder = await open(path, 'r')
+    try {
+      await folder.sync()
+    } finally {
+      await folder.close()
+    }
+  },
+  remove: (path) => rm(path, { force: true }),
+  async freeBytes(folder) {
+    const { bavail, bsize } = await statfs(folder)
+    return bavail * bsize
+  },
+}
+
+function spoolFile(handle: FileHandle): SpoolFile {
+  return {
+    write: async (bytes, from, length, at) => (await handle.write(bytes, from, length, at)).bytesWritten,
+    datasync: () => handle.datasync(),
+    close: () => handle.close(),
+  }
+}
