@@ -31,13 +31,17 @@ export const environmentSchema = z.object({
     .string()
     .min(1)
     .default('127.0.0.1')
-    .describe('Address of the embedded broker. Anything but loopback needs MQTT_USERNAME and MQTT_PASSWORD.'),
+    .describe(
+      'Address of the embedded broker. Anything but loopback needs credentials: issued ones, or MQTT_USERNAME.',
+    ),
   MQTT_PORT: port.default(1883).describe('Port of the embedded broker; 0 takes a free one.'),
   MQTT_USERNAME: z
     .string()
     .min(1)
     .optional()
-    .describe('User name that clients of the embedded broker must give, and that we give to MQTT_URL.'),
+    .describe(
+      'User name of clients of the embedded broker that may do what any machine may; with MQTT_URL, the one that we give there.',
+    ),
   MQTT_PASSWORD: z.string().min(1).optional().describe('Password to MQTT_USERNAME.'),
   MQTT_CLIENT_ID: z
     .string()
@@ -168,12 +172,10 @@ function shown(variable: PropertyKey | undefined, given: Record<string, unknown>
 
 /** What settings ask of each other; looks at them as given, so that a wrong one beside them hides none of it. */
 function crossFaults(given: NodeJS.ProcessEnv): string[] {
-  const { HOST, MQTT_HOST, MQTT_USERNAME, MQTT_PASSWORD } = given
+  const { HOST, MQTT_USERNAME, MQTT_PASSWORD } = given
   const faults: string[] = []
   if (HOST && !isLoopback(HOST) && !given.OUTRIGGER_API_TOKEN)
     faults.push(`OUTRIGGER_API_TOKEN: needed, because HOST is ${HOST} and not loopback`)
-  if (!given.MQTT_URL && MQTT_HOST && !isLoopback(MQTT_HOST) && !(MQTT_USERNAME && MQTT_PASSWORD))
-    faults.push(`MQTT_USERNAME, MQTT_PASSWORD: needed, because MQTT_HOST is ${MQTT_HOST} and not loopback`)
   if (Boolean(MQTT_USERNAME) !== Boolean(MQTT_PASSWORD))
     faults.push('MQTT_USERNAME, MQTT_PASSWORD: one is of no use without the other')
   return [...faults, ...externalBrokerFaults(given)]
@@ -193,7 +195,7 @@ function externalBrokerFaults(given: NodeJS.ProcessEnv): string[] {
 }
 
 /** Whether only this machine can reach an address. */
-function isLoopback(host: string): boolean {
+export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
 }
 

@@ -9,9 +9,8 @@ import { startEmbeddedBroker } from './acquire/embedded-broker.ts'
 import { startExternalBroker } from './acquire/external-broker.ts'
 import type { Arrival } from './acquire/message.ts'
 import { openSpool, type Spool } from './acquire/spool.ts'
-import { staticAccess } from './acquire/static-access.ts'
 import { messageKind } from './acquire/topics.ts'
-import { type Environment, readConfig, settingsHelp } from './config.ts'
+import { type Environment, isLoopback, readConfig, settingsHelp } from './config.ts'
 import { type Log, openLog } from './log.ts'
 import { DataFolderHeld, holdDataFolder } from './records/data-folder.ts'
 import { joinThread, type Peer } from './rpc.ts'
@@ -138,7 +137,7 @@ async function run(config: Environment, log: Log): Promise<void> {
     await unlessCrashed(pipeline.ask.begin(records.connection))
     pipeline.tell('committed', spool.committed)
 
-    front = await openFront(config, spool, log)
+    front = await openFront(config, access, spool, log)
     running.push({ name: 'broker', stop: () => front?.close() ?? Promise.resolve() })
     const address = await unlessCrashed(office.ask.open())
     failStart = undefined
@@ -170,7 +169,15 @@ function openAccess(config: Environment, key: AccessKey): AccessBook {
   return openAccessBook({ key, prefix, service, certificates: false, now: () => performance.now() })
 }
 
-async function openFront(config: Environment, spool: Spool, log: Log): Promise<BrokerFront> {
+/** Whoever can reach the broker is let in as long as nobody has credentials: then nobody but this machine may reach it. */
+function checkReach({ MQTT_HOST: host }: Environment, access: AccessBook): void {
+  if (isLoopback(host) || !access.isOpen()) return
+  throw new Error(
+    `MQTT_HOST is ${host} and not loopback, where anybody could connect: issue credentials first (npm run machines -- add), or set MQTT_USERNAME and MQTT_PASSWORD`,
+  )
+}
+
+async function openFront(config: Environment, access: AccessBook, spool: Spool, log: Log): Promise<BrokerFront> {
   // written out, since copying a whole object costs a microsecond
   const accept = ({ receivedAt, topic, payload, qos, retained }: Arrival) =>
     spool.append({ receivedAt, topic, payload, qos, retained, origin: 'mqtt' })
@@ -189,12 +196,12 @@ async function openFront(config: Environment, spool: Spool, log: Log): Promise<B
       accept,
       log,
     })
-  const { MQTT_USERNAME: username, MQTT_PASSWORD: password } = config
+  checkReach(config, access)
   return startEmbeddedBroker({
     host: config.MQTT_HOST,
     port: config.MQTT_PORT,
     prefix,
-    access: staticAccess(username && password ? { username, password } : undefined),
+    access,
     maxPacketBytes: config.MQTT_MAX_PACKET_BYTES,
     accept,
     log,
