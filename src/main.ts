@@ -227,6 +227,7 @@ function receivingThread(spool: Spool, front: () => BrokerFront | undefined, acc
     async publish(topic, payload) {
       await front()?.publish(topic, payload, { retain: true })
     },
+    connectionsOf: (id) => front()?.connectionsOf(id) ?? [],
     release: (position) => void spool.release(position),
     takeOverAccess: (change) => access.takeOver(change),
     usedCredentials: () => access.used(),

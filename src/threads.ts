@@ -1,5 +1,6 @@
 import type { AccessChange } from './acquire/access-book.ts'
 import type { AccessKey } from './acquire/access-key.ts'
+import type { ConnectionEvent } from './acquire/connection-log.ts'
 import type { SpoolDamage } from './acquire/spool-reader.ts'
 import type { SpoolStatus } from './acquire/spool-status.ts'
 import type { Environment } from './config.ts'
@@ -46,6 +47,8 @@ export interface ReceivingThread {
   takeOverAccess(change: AccessChange): void
   /** Who has logged in since this was asked last. */
   usedCredentials(): string[]
+  /** The last events of a device's connections, oldest first: log-ins, refusals, disconnects. */
+  connectionsOf(id: string): ConnectionEvent[]
   state(): { parts: PartState[]; spool: SpoolStatus; refused: Record<string, number>; address: string }
 }
 

@@ -1,3 +1,4 @@
+import type { ConnectionEvent } from './connection-log.ts'
 import type { Arrival } from './message.ts'
 
 /**
@@ -20,6 +21,8 @@ export interface BrokerFront {
   /** Why they cannot, or what is to be seen to although they can; for people. */
   note?(): string | undefined
   counts(): FrontCounts
+  /** The last events of a device's connections, oldest first; of a client of somebody else's broker we know none. */
+  connectionsOf(id: string): ConnectionEvent[]
   /** Resolves within 2 s. What is not acknowledged by then is not acknowledged. */
   close(): Promise<void>
 }

@@ -176,6 +176,7 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
     connected: () => down === undefined && client.connected,
     note: () => (down ? `nothing arrives from ${address} since ${down.since}: ${down.reason}` : warning),
     counts: () => ({ connections: client.connected ? 1 : 0, refused: { ...refused } }),
+    connectionsOf: () => [],
     async close() {
       closing = true
       const late = new Promise<void>((done) => setTimeout(done, CLOSE_MS).unref())
