@@ -2,6 +2,7 @@ import { z } from 'zod'
 
 const port = z.coerce.number().int().min(0).max(65_535)
 const bytes = z.coerce.number().int().positive()
+const count = z.coerce.number().int().positive()
 
 /** Every setting of the service: one schema is type, check, default and documentation. */
 export const environmentSchema = z.object({
@@ -79,6 +80,44 @@ export const environmentSchema = z.object({
     .max(268_435_455)
     .default(16 * 1024 * 1024)
     .describe('Largest MQTT packet that is taken; what is larger is refused, or dropped where it comes from MQTT_URL.'),
+  MQTT_MAX_CONNECTIONS: count.default(20_000).describe('Connections that the embedded broker holds at the same time.'),
+  MQTT_CONNECT_TIMEOUT_SECONDS: count
+    .max(3_600)
+    .default(10)
+    .describe('How long a client of the embedded broker may take to send its CONNECT.'),
+  MQTT_MACHINE_MESSAGES_PER_SECOND: z.coerce
+    .number()
+    .positive()
+    .optional()
+    .describe('What one machine may send; what comes beyond is acknowledged later, never dropped. None: any.'),
+  MQTT_MACHINE_CONNECTIONS: count
+    .optional()
+    .describe('Connections of one machine at the same time; beyond it its oldest one ends. None: any.'),
+  MQTT_ADDRESS_CONNECTIONS: count
+    .optional()
+    .describe(
+      'Connections from one address. None: any, since a whole fleet may come through the one address of a mobile carrier.',
+    ),
+  MQTT_TLS_PORT: port
+    .optional()
+    .describe('Port on which the embedded broker speaks TLS, beside MQTT_PORT; 0 takes a free one. None: no TLS.'),
+  MQTT_TLS_CERT: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('File (PEM) of the certificate and its chain; a renewed one is taken over within seconds.'),
+  MQTT_TLS_KEY: z.string().min(1).optional().describe('File (PEM) of the key to MQTT_TLS_CERT.'),
+  MQTT_TLS_CA: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'File (PEM) of who signs client certificates; their common name is the id of a machine. None: no client certificates.',
+    ),
+  MQTT_TLS_CLIENT_CERT: z
+    .enum(['optional', 'required'])
+    .default('optional')
+    .describe('Whether a client without a certificate is turned away, where MQTT_TLS_CA is set.'),
   OUTRIGGER_CATALOGUE: z
     .string()
     .min(1)
@@ -178,7 +217,7 @@ function crossFaults(given: NodeJS.ProcessEnv): string[] {
     faults.push(`OUTRIGGER_API_TOKEN: needed, because HOST is ${HOST} and not loopback`)
   if (Boolean(MQTT_USERNAME) !== Boolean(MQTT_PASSWORD))
     faults.push('MQTT_USERNAME, MQTT_PASSWORD: one is of no use without the other')
-  return [...faults, ...externalBrokerFaults(given)]
+  return [...faults, ...externalBrokerFaults(given), ...tlsFaults(given)]
 }
 
 function externalBrokerFaults(given: NodeJS.ProcessEnv): string[] {
@@ -191,6 +230,18 @@ function externalBrokerFaults(given: NodeJS.ProcessEnv): string[] {
   if (MQTT_SHARE && !MQTT_URL) faults.push('MQTT_SHARE: of use only with MQTT_URL')
   if (MQTT_SHARE && !MQTT_CLIENT_ID)
     faults.push('MQTT_CLIENT_ID: needed with MQTT_SHARE, and another one for each process of the group')
+  return faults
+}
+
+function tlsFaults(given: NodeJS.ProcessEnv): string[] {
+  const { MQTT_TLS_PORT, MQTT_TLS_CERT, MQTT_TLS_KEY, MQTT_TLS_CA, MQTT_TLS_CLIENT_CERT } = given
+  const faults: string[] = []
+  if (MQTT_TLS_PORT && !(MQTT_TLS_CERT && MQTT_TLS_KEY))
+    faults.push('MQTT_TLS_CERT, MQTT_TLS_KEY: needed, because MQTT_TLS_PORT is set')
+  if (!MQTT_TLS_PORT && (MQTT_TLS_CERT || MQTT_TLS_KEY || MQTT_TLS_CA))
+    faults.push('MQTT_TLS_PORT: needed, because a certificate is of no use without a port that speaks TLS')
+  if (MQTT_TLS_CLIENT_CERT === 'required' && !MQTT_TLS_CA)
+    faults.push('MQTT_TLS_CA: needed, because MQTT_TLS_CLIENT_CERT is required and somebody has to have signed them')
   return faults
 }
 

@@ -4,6 +4,7 @@ import { MessageChannel, Worker } from 'node:worker_threads'
 import { type AccessBook, openAccessBook } from './acquire/access-book.ts'
 import { type AccessKey, openAccessKey } from './acquire/access-key.ts'
 import type { BrokerFront } from './acquire/broker-front.ts'
+import type { TlsOptions } from './acquire/broker-tls.ts'
 import { openReceipts } from './acquire/counts.ts'
 import { startEmbeddedBroker } from './acquire/embedded-broker.ts'
 import { startExternalBroker } from './acquire/external-broker.ts'
@@ -166,7 +167,13 @@ function endAtOnce(): void {
 function openAccess(config: Environment, key: AccessKey): AccessBook {
   const { MQTT_USERNAME: username, MQTT_PASSWORD: password, MQTT_TOPIC_PREFIX: prefix } = config
   const service = username && password ? { username, password } : undefined
-  return openAccessBook({ key, prefix, service, certificates: false, now: () => performance.now() })
+  return openAccessBook({
+    key,
+    prefix,
+    service,
+    certificates: tlsOf(config)?.caFile !== undefined,
+    now: () => performance.now(),
+  })
 }
 
 /** Whoever can reach the broker is let in as long as nobody has credentials: then nobody but this machine may reach it. */
@@ -197,15 +204,31 @@ async function openFront(config: Environment, access: AccessBook, spool: Spool, 
       log,
     })
   checkReach(config, access)
-  return startEmbeddedBroker({
+  const broker = await startEmbeddedBroker({
     host: config.MQTT_HOST,
     port: config.MQTT_PORT,
+    tls: tlsOf(config),
     prefix,
     access,
     maxPacketBytes: config.MQTT_MAX_PACKET_BYTES,
+    connectTimeoutMs: config.MQTT_CONNECT_TIMEOUT_SECONDS * 1000,
+    limits: {
+      connections: config.MQTT_MAX_CONNECTIONS,
+      addressConnections: config.MQTT_ADDRESS_CONNECTIONS,
+      machineConnections: config.MQTT_MACHINE_CONNECTIONS,
+      machineMessagesPerSecond: config.MQTT_MACHINE_MESSAGES_PER_SECOND,
+    },
     accept,
     log,
   })
+  if (broker.tlsAddress) log.info({ broker: broker.tlsAddress }, 'the broker speaks TLS')
+  return broker
+}
+
+function tlsOf(config: Environment): TlsOptions | undefined {
+  const { MQTT_TLS_PORT: port, MQTT_TLS_CERT: certFile, MQTT_TLS_KEY: keyFile, MQTT_TLS_CA: caFile } = config
+  if (port === undefined || !certFile || !keyFile) return undefined
+  return { port, certFile, keyFile, caFile, clientCertificate: config.MQTT_TLS_CLIENT_CERT }
 }
 
 /** What this thread offers to the others. */

@@ -1,18 +1,20 @@
-import { parseTopic } from './topics.ts'
-
 /** Who subscribed to what machines send. Most subscribers are cabs that wait for their own advice, and cost nothing. */
 export interface Audience {
-  add(client: string, subscriptions: readonly { readonly topic: string }[]): void
+  /** What was not granted has the QoS 128. */
+  add(client: string, subscriptions: readonly { readonly topic: string; readonly qos: number }[]): void
   remove(client: string, filters: readonly string[]): void
   listens(): boolean
 }
 
+const REFUSED = 128
+
+/** @param prefix of all topics, see `parseTopic` */
 export function openAudience(prefix: string): Audience {
   const filters = new Map<string, Set<string>>() // by client id; a lasting session stays in it while it is away
   return {
     add(client, subscriptions) {
-      for (const { topic } of subscriptions) {
-        if (parseTopic(topic, prefix)?.kind === 'advice' || topic.startsWith('$')) continue
+      for (const { topic, qos } of subscriptions) {
+        if (qos === REFUSED || (topic.startsWith(`${prefix}machines/`) && topic.endsWith('/advice'))) continue
         const known = filters.get(client) ?? new Set()
         filters.set(client, known.add(topic))
       }

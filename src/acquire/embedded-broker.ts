@@ -1,40 +1,57 @@
 import { type EventEmitter, once } from 'node:events'
-import { createServer, type Server } from 'node:net'
-import { Aedes, type AuthenticateError, type Client, type PublishPacket } from 'aedes'
+import { createServer, type Server, type Socket } from 'node:net'
+import { Aedes, type Client, type PublishPacket } from 'aedes'
 import type { Log } from '../log.ts'
-import type { Access, Identity } from './access.ts'
-import { openAudience } from './audience.ts'
+import type { Access } from './access.ts'
+import { type Audience, openAudience } from './audience.ts'
 import type { Accept, BrokerFront } from './broker-front.ts'
+import { connectionOf, openGate } from './broker-gate.ts'
+import { type BrokerRecord, openBrokerRecord } from './broker-record.ts'
+import { openBrokerTls, type TlsOptions } from './broker-tls.ts'
+import { type BrokerLimits, type ConnectionLimits, openConnectionLimits } from './connection-limits.ts'
+import type { EndReason } from './connection-log.ts'
 import { type Inlet, MqttConnection } from './mqtt-connection.ts'
-import { topicFault } from './mqtt-packet.ts'
-import { openPace } from './pace.ts'
 import { parseTopic } from './topics.ts'
 
 export interface EmbeddedBrokerOptions {
   readonly host: string
   /** 0 takes a free one. */
   readonly port: number
+  /** A second listener; undefined: none. */
+  readonly tls?: TlsOptions | undefined
   readonly prefix: string
   readonly access: Access
-  readonly maxPacketBytes?: number
+  readonly maxPacketBytes: number
+  /** How long a client may take until its CONNECT is here. */
+  readonly connectTimeoutMs: number
+  readonly limits: BrokerLimits
   readonly accept: Accept
   readonly log: Log
+}
+
+export interface EmbeddedBroker extends BrokerFront {
+  /** Where it speaks TLS; undefined: nowhere. */
+  readonly tlsAddress: string | undefined
 }
 
 const DRAIN_MS = 5_000 // a subscriber that reads nothing for so long is cut off
 const MAX_FORWARDS = 5_000 // messages of machines on their way to subscribers; what comes beyond is not forwarded
 const CLOSE_MS = 1_500
 const WATCH_MS = 1_000
-/** More connections than the system keeps waiting by default come back at once when a fleet has lost us. */
+/** A fleet that has lost us comes back at once, with more connections than systems keep waiting by default. */
 const BACKLOG = 4_096
-const BAD_LOGIN = 4
-const NOT_AUTHORIZED = 5
+
+/** How the library words what is no fault of the protocol. */
+const LIBRARY_ENDS: Readonly<Record<string, EndReason>> = {
+  'drain timeout': 'not_reading',
+  'connect did not arrive in time': 'connect_timeout',
+}
 
 /** The port is somebody else's; the message names the setting. */
 export class MqttPortTaken extends Error {
   override readonly name = 'MqttPortTaken'
-  constructor(host: string, port: number) {
-    super(`MQTT_PORT ${port} on ${host} is taken: another broker runs there, choose another port or stop it`)
+  constructor(setting: string, host: string, port: number) {
+    super(`${setting} ${port} on ${host} is taken: another broker runs there, choose another port or stop it`)
   }
 }
 
@@ -44,150 +61,102 @@ export class MqttPortTaken extends Error {
  * as the subscribers keep up; retained where it is a status. Only we publish `…/advice`.
  *
  * @throws {MqttPortTaken}
+ * @throws {Error} a certificate that cannot be used
  */
-export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promise<BrokerFront> {
-  const { host, port, prefix, access, accept, log, maxPacketBytes = 16 << 20 } = options
-  const refused: Record<string, number> = {}
-  const refuse = (reason: string) => {
-    refused[reason] = (refused[reason] ?? 0) + 1
-  }
-  const connections = new Set<MqttConnection>()
-  const audience = openAudience(prefix)
+export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promise<EmbeddedBroker> {
+  const { host, prefix, access, accept, log, maxPacketBytes } = options
+  const record = openBrokerRecord()
+  const limits = openConnectionLimits(options.limits)
   let closing = false
 
+  const gate = openGate({ access, limits, accept, record, closing: () => closing })
   const broker = await Aedes.createBroker({
+    ...gate,
     concurrency: 0, // no queue in common: a subscriber that hangs holds up nobody but itself
     drainTimeout: DRAIN_MS,
-    connectTimeout: 10_000,
+    connectTimeout: options.connectTimeoutMs,
     maxClientsIdLength: 65_535,
-    preConnect(client, packet, done) {
-      const connection = connectionOf(client)
-      // we see every packet, the library only some: we watch whether the client is alive
-      connection.keepAliveMs = (packet.keepalive ?? 0) * 1_500
-      packet.keepalive = 0
-      const fault = packet.will && topicFault(Buffer.from(packet.will.topic))
-      if (fault) return done(new Error(`in the will, ${fault}`), false)
-      connection.willTopic = packet.will?.topic
-      done(null, true)
-    },
-    authenticate(client, username, password, done) {
-      const connection = connectionOf(client)
-      const decide = (verdict: Identity | string) => {
-        if (typeof verdict === 'string') {
-          refuse(verdict)
-          return done(refusal(verdict === 'no_credentials' ? NOT_AUTHORIZED : BAD_LOGIN, verdict), null)
-        }
-        if (connection.willTopic !== undefined && !verdict.mayPublish(connection.willTopic)) {
-          refuse('not_authorized')
-          return done(refusal(NOT_AUTHORIZED, `it may not have a will under ${connection.willTopic}`), null)
-        }
-        const { messagesPerSecond } = verdict.limits
-        connection.admission = { identity: verdict, pace: messagesPerSecond ? openPace(messagesPerSecond) : undefined }
-        done(null, true)
-      }
-      const verdict = access.identify({
-        clientId: client.id,
-        username,
-        password,
-        certificate: undefined,
-        address: connection.address,
-      })
-      if (verdict instanceof Promise) void verdict.then(decide)
-      else decide(verdict)
-    },
-    // wills and QoS 2; every other message is taken before the library sees it
-    authorizePublish(client, packet, done) {
-      // when we stop, clients lose their connection through us: that is nobody's last will
-      if (closing) return done(new Error('the broker stops'))
-      const { topic, qos, retain } = packet
-      if (!client || !connectionOf(client).admission?.identity.mayPublish(topic)) {
-        refuse('not_authorized')
-        return done(new Error(`it may not publish under ${topic}`))
-      }
-      const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload
-      accept({ receivedAt: Date.now(), topic, payload, qos, retained: retain }).then(
-        () => done(null),
-        (error: Error) => {
-          refuse('not_durable')
-          done(error) // cuts the connection, so the client sends again
-        },
-      )
-    },
   })
-
-  const publishToAll = broker.publish.bind(broker)
-  let forwards = 0
-  const isKept = (topic: string, retained: boolean) => retained && parseTopic(topic, prefix)?.kind === 'status' // or a client could fill the memory under ever new topics
-  const passOn = (topic: string, payload: Buffer, retained: boolean) => {
-    if (forwards >= MAX_FORWARDS) return refuse('not_forwarded')
-    forwards++
-    publishToAll({ cmd: 'publish', topic, payload, qos: 0, retain: isKept(topic, retained), dup: false }, () => {
-      forwards--
-    })
-  }
-  const heard = (topic: string, retained: boolean) => {
-    if (!audience.listens() && !retained) return false
-    const kind = parseTopic(topic, prefix)?.kind
-    if (kind === 'advice' || topic.startsWith('$')) return false
-    return audience.listens() || kind === 'status'
-  }
-  // here come wills and what clients sent at QoS 2, with their client, and what the broker tells itself under $SYS, without
-  broker.publish = (packet: PublishPacket, clientOrDone: unknown, done?: () => void) => {
-    if (typeof clientOrDone === 'function') return publishToAll(packet, clientOrDone as () => void)
-    const { topic, payload, retain } = packet
-    if (heard(topic, retain)) passOn(topic, Buffer.from(payload), retain)
-    done?.() // the client does not wait for subscribers
-  }
+  const audience = openAudience(prefix)
+  const { publishToAll, heard, passOn } = passingOn(broker, audience, prefix, record)
 
   broker.on('connackSent', ({ returnCode }, client) => {
-    if (returnCode === 0) connectionOf(client).open()
+    if (returnCode !== 0) return
+    const connection = connectionOf(client)
+    connection.open()
+    record.note(connection, 'connected')
   })
   broker.on('subscribe', (subscriptions, client) => audience.add(client.id, subscriptions))
   broker.on('unsubscribe', (filters, client) => audience.remove(client.id, filters))
   const onClientError = (client: Client, error: Error) => {
-    if (closing) return
-    refuse('protocol')
-    log.debug({ client: client.id, err: error }, 'connection of a client ended by an error')
+    const connection = connectionOf(client)
+    // an error with a code stands in a CONNACK, and was counted where it was given
+    const reason = LIBRARY_ENDS[error.message] ?? 'protocol'
+    if (!closing && reason === 'protocol' && !connection.destroyed && !('errorCode' in error)) record.count(reason)
+    connection.cut(reason, error.message)
   }
   broker.on('clientError', onClientError)
   broker.on('connectionError', onClientError)
   const events: EventEmitter = broker // its types leave out the event of its own failure
   events.on('error', (error: Error) => log.error({ err: error }, 'embedded broker failed'))
 
+  access.onChange(({ kind, id }) => {
+    for (const connection of limits.all()) {
+      const identity = connection.admission?.identity
+      if (identity?.kind === kind && (identity.id === id || kind === 'anyone')) connection.cut('changed')
+    }
+  })
+
   const inlet: Inlet = {
     accept,
     maxPacketBytes,
     heard,
     passOn,
-    refused({ address }, reason, detail) {
-      refuse(reason)
-      log.debug({ address, reason, detail }, 'packet refused, connection ended')
+    refused: (_connection, reason) => record.count(reason),
+    heldBack(connection, wasTold) {
+      record.count('rate_limited')
+      if (!wasTold) record.note(connection, 'held_back')
     },
-    heldBack: () => refuse('rate_limited'),
   }
-  const server = createServer((socket) => {
-    const connection = new MqttConnection(socket, inlet)
-    connections.add(connection)
-    connection.once('close', () => connections.delete(connection))
+  const take = (socket: Socket, certificate?: string) => {
+    const connection = new MqttConnection(socket, inlet, certificate)
+    if (!limits.enter(connection)) {
+      record.count('too_many_connections')
+      connection.cut('too_many_connections')
+      return
+    }
+    connection.once('close', () => {
+      limits.leave(connection)
+      if (closing) return
+      const { endReason: reason, endDetail: detail, address } = connection
+      if (connection.isOpen || reason === 'protocol') record.note(connection, 'disconnected', { reason, detail })
+      log.debug({ address, reason, detail }, 'connection ended')
+    })
     broker.handle(connection)
-  })
-  try {
-    await listen(server, host, port)
-  } catch (error) {
+  }
+
+  const server = createServer(take)
+  const tls = options.tls && (await openTls(options.tls, options, take, record))
+  const servers = tls ? [server, tls.server] : [server]
+  const end = async () => {
+    tls?.close()
+    for (const each of servers) if (each.listening) each.close()
     await new Promise<void>((done) => broker.close(done))
+  }
+  try {
+    await listen(server, 'MQTT_PORT', host, options.port)
+    if (options.tls && tls) await listen(tls.server, 'MQTT_TLS_PORT', host, options.tls.port)
+  } catch (error) {
+    await end()
     throw error
   }
-  server.on('error', (error) => log.error({ err: error }, 'embedded broker cannot take connections'))
-  const watch = setInterval(() => {
-    const now = performance.now()
-    for (const connection of connections)
-      if (connection.keepAliveMs > 0 && connection.silentMs(now) > connection.keepAliveMs) connection.destroy()
-  }, WATCH_MS)
+  for (const each of servers)
+    each.on('error', (error) => log.error({ err: error }, 'embedded broker cannot take connections'))
+  const watch = setInterval(() => endSilent(limits), WATCH_MS)
 
-  const address = server.address()
-  const actualPort = typeof address === 'object' && address ? address.port : port
   return {
-    address: `mqtt://${host.includes(':') ? `[${host}]` : host}:${actualPort}`,
+    address: addressOf('mqtt', host, server),
+    tlsAddress: tls && addressOf('mqtts', host, tls.server),
     publish(topic, payload, { retain }) {
       if (closing) return Promise.reject(new Error('the broker stops'))
       return new Promise((resolve, reject) => {
@@ -196,36 +165,80 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
         )
       })
     },
-    connected: () => !closing && server.listening,
-    counts: () => ({ connections: broker.connectedClients, refused: { ...refused } }),
+    connected: () => !closing && servers.every(({ listening }) => listening),
+    counts: () => ({ connections: broker.connectedClients, refused: record.counts() }),
+    connectionsOf: record.eventsOf,
     async close() {
       closing = true
       clearInterval(watch)
-      server.close()
-      const closed = new Promise<void>((done) => broker.close(done))
-      await Promise.race([closed, after(CLOSE_MS)])
-      for (const connection of connections) connection.destroy()
+      await Promise.race([end(), after(CLOSE_MS)])
+      for (const connection of limits.all()) connection.destroy()
     },
   }
 }
 
-/** The library hands back the stream that it was given. */
-function connectionOf(client: Client): MqttConnection {
-  return client.conn as MqttConnection
+/** How what machines send reaches subscribers: beside everything else, and only where somebody listens. */
+function passingOn(broker: Aedes, audience: Audience, prefix: string, record: BrokerRecord) {
+  const publishToAll = broker.publish.bind(broker)
+  let onTheirWay = 0
+
+  /** Only a status is kept for later subscribers, or a client could fill the memory under ever new topics. */
+  const isKept = (topic: string, retained: boolean) => retained && parseTopic(topic, prefix)?.kind === 'status'
+  const heard = (topic: string, retained: boolean) => {
+    if (!retained && !audience.listens()) return false
+    if (topic.startsWith('$') || parseTopic(topic, prefix)?.kind === 'advice') return false
+    return audience.listens() || isKept(topic, retained)
+  }
+  const passOn = (topic: string, payload: Buffer, retained: boolean) => {
+    if (onTheirWay >= MAX_FORWARDS) return record.count('not_forwarded')
+    onTheirWay++
+    publishToAll({ cmd: 'publish', topic, payload, qos: 0, retain: isKept(topic, retained), dup: false }, () => {
+      onTheirWay--
+    })
+  }
+  // here come wills and QoS 2, with their client, and what the broker tells itself under $SYS, without one
+  broker.publish = (packet: PublishPacket, clientOrDone: unknown, done?: () => void) => {
+    if (typeof clientOrDone === 'function') return publishToAll(packet, clientOrDone as () => void)
+    const { topic, payload, retain } = packet
+    if (heard(topic, retain)) passOn(topic, Buffer.from(payload), retain)
+    done?.() // the client does not wait for subscribers
+  }
+  return { publishToAll, heard, passOn }
 }
 
-function refusal(returnCode: number, message: string): AuthenticateError {
-  return Object.assign(new Error(message), { returnCode })
+function openTls(
+  tls: TlsOptions,
+  { log, limits }: EmbeddedBrokerOptions,
+  take: (socket: Socket, certificate: string | undefined) => void,
+  record: BrokerRecord,
+) {
+  const refused = (address: string, detail: string) => {
+    record.count('tls')
+    log.debug({ address, detail }, 'no TLS connection')
+  }
+  return openBrokerTls({ ...tls, connections: limits.connections }, take, refused, log)
 }
 
-async function listen(server: Server, host: string, port: number): Promise<void> {
+function endSilent(limits: ConnectionLimits): void {
+  const now = performance.now()
+  for (const connection of limits.all())
+    if (connection.keepAliveMs > 0 && connection.silentMs(now) > connection.keepAliveMs) connection.cut('keep_alive')
+}
+
+async function listen(server: Server, setting: string, host: string, port: number): Promise<void> {
   server.listen({ port, host, backlog: BACKLOG })
   try {
     await once(server, 'listening')
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') throw new MqttPortTaken(host, port)
+    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') throw new MqttPortTaken(setting, host, port)
     throw error
   }
+}
+
+function addressOf(scheme: string, host: string, server: Server): string {
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : undefined
+  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 function after(ms: number): Promise<void> {

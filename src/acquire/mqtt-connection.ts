@@ -2,7 +2,17 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import type { Identity } from './access.ts'
 import type { Accept } from './broker-front.ts'
-import { fixedHeaderBytes, PUBLISH, publishFault, remainingLength, topicEnd, topicFault } from './mqtt-packet.ts'
+import type { EndReason } from './connection-log.ts'
+import {
+  DISCONNECT,
+  fixedHeaderBytes,
+  PUBLISH,
+  packetFault,
+  publishFault,
+  remainingLength,
+  topicEnd,
+  topicFault,
+} from './mqtt-packet.ts'
 import type { Pace } from './pace.ts'
 
 /** What all connections of a broker have in common. */
@@ -14,11 +24,11 @@ export interface Inlet {
   passOn(topic: string, payload: Buffer, retained: boolean): void
   /** A packet was refused; its connection ends. `detail` is a sentence without an end. */
   refused(connection: MqttConnection, reason: PacketRefusal, detail: string): void
-  /** The identity sends more than it may: its messages wait. */
-  heldBack(connection: MqttConnection): void
+  /** The identity sends more than it may: its messages wait. `wasTold`: so it did within the last minute. */
+  heldBack(connection: MqttConnection, wasTold: boolean): void
 }
 
-export type PacketRefusal = 'packet_too_large' | 'protocol' | 'not_authorized' | 'not_durable'
+export type PacketRefusal = Extract<EndReason, 'packet_too_large' | 'protocol' | 'not_authorized' | 'not_durable'>
 
 /** What a connection is granted when its client is let in. */
 export interface Admission {
@@ -37,6 +47,7 @@ const DRAIN_MS = 5_000
 const LAST_WORDS_MS = 1_000
 /** While an identity is held back, it is looked at so often at most. */
 const SHORTEST_WAIT_MS = 20
+const TELL_AGAIN_MS = 60_000
 /** A machine has three topics, a gateway one. */
 const KNOWN_TOPICS = 4
 
@@ -63,6 +74,11 @@ interface Group {
  */
 export class MqttConnection extends Duplex {
   readonly address: string
+  /** Common name of the client's certificate, where its chain is trusted. */
+  readonly certificate: string | undefined
+  /** As the client gave them; set with its CONNECT. */
+  clientId = ''
+  username: string | undefined
   /** Set when the client has shown who it is. */
   admission: Admission | undefined
   /** Longest silence that is allowed; 0: any. */
@@ -72,8 +88,13 @@ export class MqttConnection extends Duplex {
   readonly #inlet: Inlet
   #maxPacketBytes = MAX_CONNECT_BYTES
 
+  #endReason: EndReason | undefined
+  #endDetail: string | undefined
+  #heldBackAt = Number.NEGATIVE_INFINITY
+
   /** Whether PUBLISH is ours: the client was let in, and told so. */
   #open = false
+  #isConnected = false // its CONNECT came
   #forLibrary: Buffer | undefined
   #libraryIsBusy = false
 
@@ -98,16 +119,38 @@ export class MqttConnection extends Duplex {
   readonly #topics: KnownTopic[] = []
   #nextTopic = 0
 
-  constructor(socket: Socket, inlet: Inlet) {
+  constructor(socket: Socket, inlet: Inlet, certificate?: string) {
     super()
+    this.certificate = certificate
     this.#socket = socket
     this.#inlet = inlet
     this.address = socket.remoteAddress ?? ''
     socket.setNoDelay(true) // acknowledgements are small, and are waited for
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
     socket.on('end', () => this.#end())
-    socket.on('error', (error) => this.destroy(error))
-    socket.on('close', () => this.destroy())
+    socket.on('error', () => this.cut('lost'))
+    socket.on('close', () => this.cut('lost'))
+  }
+
+  /** Why it ended; meaningless before. */
+  get endReason(): EndReason {
+    return this.#endReason ?? 'lost'
+  }
+
+  get endDetail(): string | undefined {
+    return this.#endDetail
+  }
+
+  /** Whether its client was let in, and told so. */
+  get isOpen(): boolean {
+    return this.#open
+  }
+
+  /** Ends it; the first reason counts. */
+  cut(reason: EndReason, detail?: string): void {
+    this.#endReason ??= reason
+    this.#endDetail ??= detail
+    this.destroy()
   }
 
   /** The client was let in, and told so: from now on its PUBLISH packets are taken here. */
@@ -188,7 +231,7 @@ export class MqttConnection extends Duplex {
     this.#working = false
     if (this.destroyed) return
     if (this.#chunk) this.#pause()
-    else if (this.#ended && !this.#libraryIsBusy) this.destroy()
+    else if (this.#ended && !this.#libraryIsBusy) this.cut('lost')
     else if (this.#paused) this.#resume()
   }
 
@@ -269,6 +312,13 @@ export class MqttConnection extends Duplex {
   /** @returns false where it has to be tried again later */
   #takeWhole(bytes: Buffer, start: number, body: number, end: number): boolean {
     const first = bytes[start] as number
+    const fault = packetFault(first >> 4, end - body, this.#isConnected)
+    if (fault) {
+      this.#refuse('protocol', fault)
+      return true
+    }
+    this.#isConnected = true
+    if (first >> 4 === DISCONNECT) this.#endReason ??= 'left'
     const isPublish = first >> 4 === PUBLISH && this.#open
     if (isPublish && this.#isHeldBack()) return false
     if (isPublish && !this.#takePublish(bytes, first, body, end)) return true
@@ -330,7 +380,7 @@ export class MqttConnection extends Duplex {
   /** A client that sends without reading must not fill our memory with acknowledgements. */
   #awaitDrain(): void {
     if (this.#drainTimer) return
-    this.#drainTimer = setTimeout(() => this.destroy(new Error('the client does not read')), DRAIN_MS)
+    this.#drainTimer = setTimeout(() => this.cut('not_reading'), DRAIN_MS)
     this.#socket.once('drain', () => {
       clearTimeout(this.#drainTimer)
       this.#drainTimer = undefined
@@ -341,7 +391,10 @@ export class MqttConnection extends Duplex {
   #isHeldBack(): boolean {
     const ms = this.admission?.pace?.take() ?? 0
     if (ms === 0) return false
-    this.#inlet.heldBack(this)
+    const now = performance.now()
+    const wasTold = now - this.#heldBackAt < TELL_AGAIN_MS
+    if (!wasTold) this.#heldBackAt = now
+    this.#inlet.heldBack(this, wasTold)
     this.#heldBackTimer = setTimeout(
       () => {
         this.#heldBackTimer = undefined
@@ -374,7 +427,7 @@ export class MqttConnection extends Duplex {
   #refuse(reason: PacketRefusal, detail: string): void {
     if (this.destroyed) return
     this.#inlet.refused(this, reason, detail)
-    this.destroy()
+    this.cut(reason, detail)
   }
 }
 

@@ -5,7 +5,14 @@ import { isUtf8 } from 'node:buffer'
  * told as sentences without an end, for the log.
  */
 
+const CONNECT = 1
 export const PUBLISH = 3
+const PUBACK = 4
+const PUBCOMP = 7
+const PINGREQ = 12
+export const DISCONNECT = 14
+/** Bit by type: PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, UNSUBSCRIBE, PINGREQ besides those above. */
+const SENT_BY_CLIENTS = 0b0101_0101_1111_1010
 
 /** More levels than that are refused: what passes messages on to subscribers cannot tell them apart. */
 const MAX_TOPIC_LEVELS = 100
@@ -31,6 +38,20 @@ export function remainingLength(bytes: Buffer, at: number, headerBytes: number):
   let length = 0
   for (let i = at + headerBytes - 1; i > at; i--) length = length * 128 + ((bytes[i] as number) & 127)
   return length
+}
+
+/**
+ * Why no client sends such a packet now; undefined: it may, as far as it can be said without looking into it.
+ *
+ * @param length of what follows the fixed header
+ * @param connected whether its CONNECT was taken
+ */
+export function packetFault(type: number, length: number, connected: boolean): string | undefined {
+  if (((SENT_BY_CLIENTS >> type) & 1) === 0) return `a packet has the type ${type}, which no client sends`
+  if (!connected && type !== CONNECT) return 'the first packet is no CONNECT'
+  if (connected && type === CONNECT) return 'a second CONNECT'
+  const expected = type >= PUBACK && type <= PUBCOMP ? 2 : type === PINGREQ || type === DISCONNECT ? 0 : length
+  return length === expected ? undefined : `a packet of the type ${type} has ${length} bytes`
 }
 
 /** Where the topic of a PUBLISH ends whose `publishFault` is none; its packet id follows, and then its payload. */

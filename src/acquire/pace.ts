@@ -4,10 +4,13 @@ export interface Pace {
   take(): number
 }
 
-/** Lets through so many a second; who was silent for a second may send as many at once. */
+/**
+ * Lets through so many a second; who was silent for a second may send as many at once. It begins empty, so that nobody
+ * gains by coming anew.
+ */
 export function openPace(perSecond: number): Pace {
   const most = Math.max(1, perSecond)
-  let left = most
+  let left = 1
   let filledAt = performance.now()
   return {
     take() {

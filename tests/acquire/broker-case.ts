@@ -2,13 +2,15 @@ import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { onTestFinished } from 'vitest'
-import type { BrokerFront } from '../../src/acquire/broker-front.ts'
-import { type EmbeddedBrokerOptions, startEmbeddedBroker } from '../../src/acquire/embedded-broker.ts'
+import {
+  type EmbeddedBroker,
+  type EmbeddedBrokerOptions,
+  startEmbeddedBroker,
+} from '../../src/acquire/embedded-broker.ts'
 import type { Arrival } from '../../src/acquire/message.ts'
-import { staticAccess } from '../../src/acquire/static-access.ts'
-import { log } from './spool-case.ts'
+import { brokerDefaults } from './broker-defaults.ts'
 
-export interface TestBroker extends BrokerFront {
+export interface TestBroker extends EmbeddedBroker {
   readonly arrivals: Arrival[]
   readonly port: number
 }
@@ -18,11 +20,7 @@ export async function embeddedBroker(options: Partial<EmbeddedBrokerOptions> = {
   const arrivals: Arrival[] = []
   const { accept = async () => {} } = options
   const front = await startEmbeddedBroker({
-    host: '127.0.0.1',
-    port: 0,
-    prefix: '',
-    access: staticAccess(undefined),
-    log,
+    ...brokerDefaults(),
     ...options,
     accept(message) {
       arrivals.push(message)

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { connectAsync } from 'mqtt'
 import { expect, test } from 'vitest'
 import { MqttPortTaken } from '../../src/acquire/embedded-broker.ts'
-import { staticAccess } from '../../src/acquire/static-access.ts'
 import { client, connectPacket, embeddedBroker, publishHead, rawSocket, until } from './broker-case.ts'
+import { accessBook } from './broker-defaults.ts'
 
 const topic = 'machines/pump-1/telemetry'
 
@@ -167,13 +167,17 @@ test('a client cannot speak for the broker under $SYS', async () => {
   const listener = await client(broker)
   const heard: string[] = []
   listener.on('message', (_topic, payload) => heard.push(payload.toString()))
-  await listener.subscribeAsync('$SYS/forged/#')
+  await listener.subscribeAsync('#')
+  for (const filter of ['$SYS/#', '$SYS/forged/new/clients'])
+    await expect(listener.subscribeAsync(filter)).rejects.toThrow()
   const forger = await client(broker)
   await forger.publishAsync('$SYS/forged/new/clients', 'victim', { qos: 1 })
   await forger.publishAsync('$SYS/forged/new/clients', 'victim', { qos: 2 })
   await victim.publishAsync(topic, 'still here', { qos: 1 })
   expect(broker.arrivals).toHaveLength(3)
-  expect(heard).toEqual([])
+  expect(broker.counts().refused.not_authorized).toBe(2)
+  await until(() => heard.length > 0)
+  expect(heard).toEqual(['still here'])
 })
 
 test('subscribers hear what machines send; a retained status also later, on a topic of nobody never', async () => {
@@ -229,7 +233,7 @@ test('MQTT 5 is refused with the code for it; a long client id is none to refuse
 })
 
 test('with credentials, only who gives them comes in', async () => {
-  const broker = await embeddedBroker({ access: staticAccess({ username: 'site', password: 'secret' }) })
+  const broker = await embeddedBroker({ access: accessBook({ service: { username: 'site', password: 'secret' } }) })
   for (const { code, ...wrong } of [
     { code: 5 },
     { code: 4, username: 'site' },
