@@ -8,6 +8,7 @@ import type { TlsOptions } from './acquire/broker-tls.ts'
 import { openReceipts } from './acquire/counts.ts'
 import { startEmbeddedBroker } from './acquire/embedded-broker.ts'
 import { startExternalBroker } from './acquire/external-broker.ts'
+import { httpTopic } from './acquire/http-topic.ts'
 import type { Arrival } from './acquire/message.ts'
 import { openSpool, type Spool } from './acquire/spool.ts'
 import { messageKind } from './acquire/topics.ts'
@@ -118,7 +119,7 @@ async function run(config: Environment, log: Log): Promise<void> {
     }).on('error', crashed('office'))
 
     let front: BrokerFront | undefined
-    const offered = receivingThread(spool, () => front, access)
+    const offered = receivingThread(spool, () => front, access, config.MQTT_TOPIC_PREFIX)
     const pipeline: Peer<PipelineThread> = joinThread(pipelineWorker, { ...offered })
     const office: Peer<OfficeThread> = joinThread(officeWorker, { ...offered })
 
@@ -232,7 +233,12 @@ function tlsOf(config: Environment): TlsOptions | undefined {
 }
 
 /** What this thread offers to the others. */
-function receivingThread(spool: Spool, front: () => BrokerFront | undefined, access: AccessBook): ReceivingThread {
+function receivingThread(
+  spool: Spool,
+  front: () => BrokerFront | undefined,
+  access: AccessBook,
+  prefix: string,
+): ReceivingThread {
   return {
     async inject(messages) {
       const appended = messages.map(({ topic, bytes, receivedAt }) =>
@@ -246,6 +252,21 @@ function receivingThread(spool: Spool, front: () => BrokerFront | undefined, acc
         }),
       )
       await Promise.all(appended)
+    },
+    async admit({ username, password, address }, machine) {
+      const secret = Buffer.from(password)
+      const attempt = { clientId: username, username, password: secret, certificate: undefined, address }
+      const identity = await access.identify(attempt)
+      if (typeof identity === 'string') return { refused: identity }
+      const topic = httpTopic(identity, machine, prefix)
+      return topic === undefined ? { refused: 'not_authorized' } : { topic }
+    },
+    async take(topic, bytes) {
+      // who speaks HTTP can be told to come again, so that nothing of it waits in memory
+      if (spool.full() || !spool.status().acknowledging) throw new Error('the spool takes nothing at the moment')
+      const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+      // from here on it is a message like any other
+      await spool.append({ receivedAt: Date.now(), topic, payload, qos: 1, retained: false, origin: 'mqtt' })
     },
     async publish(topic, payload) {
       await front()?.publish(topic, payload, { retain: true })

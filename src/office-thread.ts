@@ -109,6 +109,8 @@ const offered: OfficeThread = {
       moveHistory,
       inject: (topic, bytes, receivedAt) => inject([{ topic, bytes, receivedAt }]),
       bulkStarted: bulks.poke,
+      admit: (login, machine) => receiving.ask.admit(login, machine),
+      take: (topic, bytes) => receiving.hand([bytes.buffer as ArrayBuffer], 'take', topic, bytes),
       changed: noteChange,
       accessKey,
       refreshAccess,

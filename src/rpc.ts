@@ -25,6 +25,12 @@ class RemoteFailure extends Error {
 export interface Peer<T> {
   /** Asks and awaits the answer. */
   readonly ask: Remote<T>
+  /** As `ask`, with memory that is handed over instead of cloned: it is gone here. */
+  hand<K extends keyof T & string>(
+    memory: readonly ArrayBuffer[],
+    method: K,
+    ...args: T[K] extends (...args: infer A) => unknown ? A : never
+  ): ReturnType<Remote<T>[K]>
   /** Tells without an answer: failures stay on the other side. */
   tell<K extends keyof T & string>(method: K, ...args: T[K] extends (...args: infer A) => unknown ? A : never): void
 }
@@ -81,19 +87,23 @@ export function joinThread<T>(port: MessagePort | Worker, offered: Methods): Pee
   port.on('close', abandon)
   port.on('exit', abandon)
 
+  const call = (method: string, args: unknown[], memory: readonly ArrayBuffer[]) =>
+    new Promise((resolve, reject) => {
+      if (ended) return reject(new Error('the other thread has ended'))
+      const id = ++last
+      waiting.set(id, { resolve, reject })
+      port.postMessage({ kind: 'call', id, method, args } satisfies Frame, memory)
+    })
   const ask = new Proxy({} as Remote<T>, {
     get:
       (_, method) =>
       (...args: unknown[]) =>
-        new Promise((resolve, reject) => {
-          if (ended) return reject(new Error('the other thread has ended'))
-          const id = ++last
-          waiting.set(id, { resolve, reject })
-          port.postMessage({ kind: 'call', id, method: String(method), args } satisfies Frame)
-        }),
+        call(String(method), args, []),
   })
   return {
     ask,
+    hand: ((memory: readonly ArrayBuffer[], method: string, ...args: unknown[]) =>
+      call(method, args, memory)) as unknown as Peer<T>['hand'],
     tell: (method, ...args) => port.postMessage({ kind: 'tell', method, args } satisfies Frame),
   }
 }

@@ -1,6 +1,7 @@
 import type { AccessChange } from './acquire/access-book.ts'
 import type { AccessKey } from './acquire/access-key.ts'
 import type { ConnectionEvent } from './acquire/connection-log.ts'
+import type { HttpAdmission, HttpLogin } from './acquire/http-topic.ts'
 import type { SpoolDamage } from './acquire/spool-reader.ts'
 import type { SpoolStatus } from './acquire/spool-status.ts'
 import type { Environment } from './config.ts'
@@ -39,6 +40,10 @@ export interface InjectedMessage {
 export interface ReceivingThread {
   /** Puts messages into the spool again, in this order; resolves when all of them are durable. */
   inject(messages: readonly InjectedMessage[]): Promise<void>
+  /** Says who sends over HTTP, and under which topic. */
+  admit(login: HttpLogin, machine: string | undefined): Promise<HttpAdmission>
+  /** Puts into the spool what came over HTTP; resolves when it is durable. Rejects when the spool takes nothing now. */
+  take(topic: string, bytes: Uint8Array): Promise<void>
   /** Publishes to the machines, retained. */
   publish(topic: string, payload: string): Promise<void>
   /** Segments of the spool before this position are not needed any more. */

@@ -16,6 +16,7 @@ import { auditRoutes } from './audit.ts'
 import { counterRoutes } from './counters.ts'
 import { credentialRoutes } from './credentials.ts'
 import { healthRoutes } from './health.ts'
+import { type IngestParts, ingestRoutes } from './ingest.ts'
 import { inspectionRoutes } from './inspections.ts'
 import { machineRoutes } from './machines.ts'
 import { openMetrics } from './metrics.ts'
@@ -29,7 +30,10 @@ import { workRoutes } from './work.ts'
 export interface ApiParts {
   readonly db: Kysely<Database>
   readonly catalogue: Catalogue
-  readonly config: Pick<Environment, 'OUTRIGGER_API_TOKEN' | 'OUTRIGGER_QUARANTINE_BYTES'>
+  readonly config: Pick<
+    Environment,
+    'OUTRIGGER_API_TOKEN' | 'OUTRIGGER_QUARANTINE_BYTES' | 'MQTT_TOPIC_PREFIX' | 'MQTT_MAX_PACKET_BYTES'
+  >
   readonly log: Log
   /** The built-in desk, where it takes the jobs. */
   readonly desk: TicketDesk | undefined
@@ -40,6 +44,10 @@ export interface ApiParts {
   readonly moveHistory: MoveHistory
   /** Puts a message into the spool again, as of its first receipt (epoch ms); resolves when it is durable. */
   readonly inject: (topic: string, bytes: Uint8Array, receivedAt: number) => Promise<void>
+  /** Asks the broker's book who sends over HTTP. */
+  readonly admit: IngestParts['admit']
+  /** Puts what came over HTTP into the spool; resolves when it is durable. */
+  readonly take: IngestParts['take']
   /** Told that a bulk decision on the quarantine waits to be worked off. */
   readonly bulkStarted: () => void
   /** Told of machines of which something was changed here. */
@@ -79,7 +87,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
   })
   return buildServer(
     { log, token: config.OUTRIGGER_API_TOKEN, version },
-    healthRoutes({ parts: parts.parts, metrics }),
+    [healthRoutes({ parts: parts.parts, metrics }), ingestRoutes({ ...parts, ...ingestSettings(config) })],
     [
       machineRoutes(parts),
       credentialRoutes(parts),
@@ -94,4 +102,12 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
       auditRoutes(parts),
     ],
   )
+}
+
+function ingestSettings(config: ApiParts['config']): Pick<IngestParts, 'token' | 'prefix' | 'maxBytes'> {
+  return {
+    token: config.OUTRIGGER_API_TOKEN,
+    prefix: config.MQTT_TOPIC_PREFIX,
+    maxBytes: config.MQTT_MAX_PACKET_BYTES,
+  }
 }

@@ -26,7 +26,8 @@ export function completeDescription(
     for (const operation of Object.values(operations ?? {})) {
       if (typeof operation !== 'object' || !('responses' in operation)) continue
       operation.tags = [isResource ? (path.split('/')[3] ?? '') : 'service']
-      if (isResource) operation.security = needsToken ? [{ token: [] }] : [{}, { token: [] }]
+      if (isResource) operation.security ??= [{ token: [] }]
+      if (isResource && !needsToken) operation.security = [{}, ...(operation.security ?? [])]
       for (const [status, response] of Object.entries(operation.responses)) {
         if ('$ref' in response) continue
         if (status === '204') delete response.content

@@ -64,7 +64,7 @@ export function answerProblem(error: FastifyError | ApiProblem, request: Fastify
   const problem = problemOf(error, request)
   const facts = { err: error, method: request.method, url: request.url }
   if (request.raw.complete === false) request.log.debug(facts, 'request ended by its sender')
-  else if (problem.status === 503) request.log.warn(facts, 'request failed, the records are away')
+  else if (problem.status === 503) request.log.warn(facts, 'request failed for the time being')
   else if (problem.status >= 500) request.log.error(facts, 'request failed')
   void reply.code(problem.status).type('application/problem+json').send(JSON.stringify(problem))
 }
@@ -99,7 +99,7 @@ function problemOf(error: FastifyError | ApiProblem, request: FastifyRequest): P
   if (isRecordsAway(error))
     return { ...aboutStatus(503), detail: 'the records cannot be reached, try again later', instance }
   const status = error instanceof ApiProblem ? error.status : (statusOfError[error.name] ?? error.statusCode ?? 500)
-  if (status >= 500) return { ...aboutStatus(status), instance }
+  if (status >= 500 && !(error instanceof ApiProblem)) return { ...aboutStatus(status), instance }
   return { ...aboutStatus(status), detail: error.message, instance }
 }
 

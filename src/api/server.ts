@@ -1,4 +1,3 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import { type FastifyPluginAsyncZod, serializerCompiler, validatorCompiler } from '@fastify/type-provider-zod'
@@ -6,6 +5,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { Log } from '../log.ts'
 import { completeDescription, describeShapes } from './description.ts'
 import { ApiProblem, answerNoRequest, answerProblem } from './problem.ts'
+import { carriesToken } from './token.ts'
 
 export type Role = 'admin' | 'anonymous'
 
@@ -24,12 +24,12 @@ export interface ServerSettings {
 }
 
 /**
- * The HTTP server of the API: `resources` under `/api/v1` behind the token, `open` beside it without.
+ * The HTTP server of the API: `resources` under `/api/v1` behind the token; `open` beside it, which see to that themselves.
  * Described at `/openapi.json`, shown at `/docs`; errors are problem details.
  */
 export async function buildServer(
   { log, token, version }: ServerSettings,
-  open: FastifyPluginAsyncZod,
+  open: readonly FastifyPluginAsyncZod[],
   resources: readonly FastifyPluginAsyncZod[],
 ): Promise<FastifyInstance> {
   const app = Fastify({
@@ -63,19 +63,20 @@ export async function buildServer(
         description: 'Telemetry, alarms, maintenance jobs, tickets and inspections of construction machinery.',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
-      components: { securitySchemes: { token: { type: 'http', scheme: 'bearer' } } },
+      components: {
+        securitySchemes: { token: { type: 'http', scheme: 'bearer' }, basic: { type: 'http', scheme: 'basic' } },
+      },
     },
     transform: describeShapes,
     transformObject: (document) => completeDescription(document, { needsToken: token !== undefined }),
   })
   await app.register(swaggerUi, { routePrefix: '/docs' })
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
-  await app.register(open)
+  for (const routes of open) await app.register(routes)
   await app.register(
     async (api) => {
       api.addHook('onRequest', async (request, reply) => {
-        const given = bearer(request.headers.authorization)
-        if (token && given !== undefined && sameSecret(given, token)) request.role = 'admin'
+        if (token && carriesToken(request.headers.authorization, token)) request.role = 'admin'
         else if (token) {
           reply.header('www-authenticate', 'Bearer')
           throw new ApiProblem(401, 'this needs the API token: Authorization: Bearer …')
@@ -99,13 +100,4 @@ function methodsByPath(app: FastifyInstance): (path: string) => string[] {
     for (const name of [method].flat()) routes.push({ method: name, path: new RegExp(`^${pattern}$`) })
   })
   return (path) => [...new Set(routes.filter((route) => route.path.test(path)).map(({ method }) => method))].sort()
-}
-
-function bearer(header: string | undefined): string | undefined {
-  return header?.match(/^Bearer\s+(\S+)$/i)?.[1]
-}
-
-function sameSecret(given: string, wanted: string): boolean {
-  const digest = (text: string) => createHash('sha256').update(text).digest()
-  return timingSafeEqual(digest(given), digest(wanted))
 }

@@ -68,7 +68,13 @@ export async function runningApi({
   const app = await buildApi({
     db: records.db,
     catalogue,
-    config: { OUTRIGGER_API_TOKEN: undefined, OUTRIGGER_QUARANTINE_BYTES: 1 << 30, ...config },
+    config: {
+      OUTRIGGER_API_TOKEN: undefined,
+      OUTRIGGER_QUARANTINE_BYTES: 1 << 30,
+      MQTT_TOPIC_PREFIX: '',
+      MQTT_MAX_PACKET_BYTES: 1 << 20,
+      ...config,
+    },
     log: pino({ level: 'silent' }),
     desk: builtinDesk({ db: records.db, now: () => now }),
     now: () => now,
@@ -78,6 +84,10 @@ export async function runningApi({
     },
     moveHistory: (move) => store.reassign(move),
     inject: async (topic, bytes) => {
+      injected.push({ topic, bytes: Buffer.from(bytes) })
+    },
+    admit: async () => ({ refused: 'unknown' }),
+    take: async (topic, bytes) => {
       injected.push({ topic, bytes: Buffer.from(bytes) })
     },
     bulkStarted: () => {
