@@ -12,6 +12,7 @@ function joined() {
       throw new RangeError('not that one')
     },
     note: (word: string) => void told.push(word),
+    sum: (bytes: Uint8Array) => bytes.reduce((sum, byte) => sum + byte, 0),
   }
   joinThread(port2, offered)
   return { peer: joinThread<typeof offered>(port1, {}), told, close: () => port1.close() }
@@ -25,6 +26,13 @@ test('an answer comes back to the one who asked', async () => {
 test('a failure keeps its name and message', async () => {
   const { peer } = joined()
   await expect(peer.ask.fail()).rejects.toMatchObject({ name: 'RangeError', message: 'not that one' })
+})
+
+test('memory can be handed over', async () => {
+  const { peer } = joined()
+  const bytes = new Uint8Array([1, 2, 3])
+  expect(await peer.hand([bytes.buffer], 'sum', bytes)).toBe(6)
+  expect(bytes.buffer.byteLength).toBe(0)
 })
 
 test('what is told arrives in order, before a later question is answered', async () => {
