@@ -2,7 +2,11 @@ import { expect, test } from 'vitest'
 import { dataFolder, type RunningService, startService, until } from './running-service.ts'
 
 const now = Date.now()
-const set = (i: number, machine?: string) => ({ machine, ts: now - 60_000 + i, signals: { hyd_oil_temp_c: 50 + i / 10 } })
+const set = (i: number, machine?: string) => ({
+  machine,
+  ts: now - 60_000 + i,
+  signals: { hyd_oil_temp_c: 50 + i / 10 },
+})
 
 const settled = (service: RunningService) =>
   until(async () => ((await service.metric('reading_sets_waiting')) === 0 ? true : undefined))
