@@ -17,6 +17,7 @@ import { type Log, openLog } from './log.ts'
 import { DataFolderHeld, holdDataFolder } from './records/data-folder.ts'
 import { joinThread, type Peer } from './rpc.ts'
 import { onStopSignal } from './stop-signal.ts'
+import { threadCpuSeconds } from './thread-cpu.ts'
 import type { OfficeThread, PartState, PipelineThread, ReceivingThread, ThreadStart } from './threads.ts'
 
 /** Everything has to be down by then; a part that hangs must not keep the process. */
@@ -275,6 +276,7 @@ function receivingThread(
     release: (position) => void spool.release(position),
     takeOverAccess: (change) => access.takeOver(change),
     usedCredentials: () => access.used(),
+    cpuSeconds: threadCpuSeconds,
     state() {
       const broker = front()
       const status = spool.status()

@@ -21,6 +21,7 @@ import { type EmbeddedPostgres, startEmbeddedPostgres } from './records/embedded
 import { migrate } from './records/migrate.ts'
 import { openRecords, type Records } from './records/records.ts'
 import { joinThread } from './rpc.ts'
+import { threadCpuSeconds } from './thread-cpu.ts'
 import type {
   InjectedMessage,
   OfficeThread,
@@ -118,6 +119,11 @@ const offered: OfficeThread = {
       counts: () => pipeline.ask.counts(),
       spool: async () => (await receiving.ask.state()).spool,
       refused: async () => (await receiving.ask.state()).refused,
+      threads: async () => ({
+        receiving: await receiving.ask.cpuSeconds(),
+        pipeline: await pipeline.ask.cpuSeconds(),
+        office: threadCpuSeconds(),
+      }),
       queueCounts: () => queue.getJobCounts(),
       parts: partStates,
     })

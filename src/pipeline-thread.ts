@@ -13,6 +13,7 @@ import { type Pipeline, startPipeline } from './pipeline.ts'
 import { openRecords, type Records } from './records/records.ts'
 import { joinThread } from './rpc.ts'
 import { openDuckdbStore } from './store/duckdb-store.ts'
+import { threadCpuSeconds } from './thread-cpu.ts'
 import type { OfficeThread, PipelineThread, ReceivingThread, ThreadStart } from './threads.ts'
 
 /** The second thread: everything between the spool and the records. */
@@ -62,6 +63,7 @@ const offered: PipelineThread = {
   committed: (position) => pipeline?.committed(position),
   refresh: () => started().refresh(),
   counts: () => started().counts(),
+  cpuSeconds: threadCpuSeconds,
   state() {
     const trouble = pipeline ? pipeline.trouble() : 'not started yet'
     return { part: 'pipeline', ready: trouble === undefined, note: trouble ?? damageNote(pipeline?.counts().damage) }

@@ -55,6 +55,7 @@ export interface ReceivingThread {
   /** The last events of a device's connections, oldest first: log-ins, refusals, disconnects. */
   connectionsOf(id: string): ConnectionEvent[]
   state(): { parts: PartState[]; spool: SpoolStatus; refused: Record<string, number>; address: string }
+  cpuSeconds(): number | undefined
 }
 
 /** Counters of the second thread, one snapshot. */
@@ -82,6 +83,7 @@ export interface PipelineThread {
   refresh(): Promise<void>
   counts(): PipelineCounts
   state(): PartState
+  cpuSeconds(): number | undefined
   range(query: RangeQuery, limit: number): Promise<Point[]>
   buckets(query: BucketQuery): Promise<Point[]>
   latest(machine: string): Promise<LatestReading[]>

@@ -61,6 +61,7 @@ export interface ApiParts {
   readonly counts: () => Promise<PipelineCounts>
   readonly spool: () => Promise<SpoolStatus>
   readonly refused: () => Promise<Readonly<Record<string, number>>>
+  readonly threads: () => Promise<Readonly<Record<string, number | undefined>>>
   readonly queueCounts: () => Promise<Readonly<Record<string, number>>>
   readonly parts: () => Promise<readonly PartState[]>
 }
@@ -81,6 +82,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
     db,
     counts: parts.counts,
     refused: parts.refused,
+    threads: parts.threads,
     queue: parts.queueCounts,
     quarantineBytes: config.OUTRIGGER_QUARANTINE_BYTES,
     spool: parts.spool,

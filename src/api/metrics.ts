@@ -11,6 +11,8 @@ export interface MetricsParts {
   readonly counts: () => Promise<PipelineCounts>
   /** What the broker refused, by reason. */
   readonly refused: () => Promise<Readonly<Record<string, number>>>
+  /** CPU time of each thread, seconds; undefined where the system does not tell. */
+  readonly threads: () => Promise<Readonly<Record<string, number | undefined>>>
   /** Jobs on the queue by state. */
   readonly queue: () => Promise<Readonly<Record<string, number>>>
   /** Budget of the quarantine. */
@@ -18,7 +20,7 @@ export interface MetricsParts {
 }
 
 /** The service's own metrics, read anew for each scrape so that one answer is one snapshot. */
-export function openMetrics({ db, counts, spool, refused, queue, quarantineBytes }: MetricsParts): {
+export function openMetrics({ db, counts, spool, refused, threads, queue, quarantineBytes }: MetricsParts): {
   contentType: string
   text(): Promise<string>
 } {
@@ -51,6 +53,11 @@ export function openMetrics({ db, counts, spool, refused, queue, quarantineBytes
   const spoolHistory = gauge('spool_history_bytes', 'Bytes of the spool that are stored and kept for looking back.')
   const spoolBudget = gauge('spool_budget_bytes', 'Bytes that the spool may hold.')
   const acknowledging = gauge('spool_acknowledging', '0 while the disk fails or the budget is used up, else 1.')
+  const cpu = counter(
+    'thread_cpu_seconds_total',
+    'CPU time by thread; the rest of process_cpu_seconds_total is the store and the runtime.',
+    ['thread'],
+  )
   const jobs = gauge('queue_jobs', 'Jobs on the queue by state.', ['state'])
   const machines = gauge('machines', 'Machines by state.', ['state'])
   const alarms = gauge('alarms_active', 'Alarms that are not normal, by severity.', ['severity'])
@@ -68,10 +75,11 @@ export function openMetrics({ db, counts, spool, refused, queue, quarantineBytes
   async function collect(): Promise<void> {
     // without its records the service goes on taking in, and that is when these numbers are looked at
     const whereReached = <T>(asked: Promise<T>) => asked.catch(() => undefined)
-    const [pipeline, spoolNow, refusedNow, queued = {}, records] = await Promise.all([
+    const [pipeline, spoolNow, refusedNow, threadsNow, queued = {}, records] = await Promise.all([
       counts(),
       spool(),
       refused(),
+      threads(),
       whereReached(queue()),
       whereReached(countRecords(db)),
     ])
@@ -88,6 +96,7 @@ export function openMetrics({ db, counts, spool, refused, queue, quarantineBytes
       stripped,
       damaged,
       lost,
+      cpu,
     ])
       metric.reset()
     for (const metric of [jobs, machines, alarms, tickets, quarantine]) metric.reset()
@@ -109,6 +118,7 @@ export function openMetrics({ db, counts, spool, refused, queue, quarantineBytes
     spoolBudget.set(spoolNow.budgetBytes)
     acknowledging.set(spoolNow.acknowledging ? 1 : 0)
     for (const [reason, count] of Object.entries(refusedNow)) refusals.inc({ reason }, count)
+    for (const [thread, seconds] of Object.entries(threadsNow)) if (seconds !== undefined) cpu.inc({ thread }, seconds)
     for (const [state, count] of Object.entries(queued)) jobs.set({ state }, count)
     if (!records) {
       for (const metric of [outbox, quarantineSize]) metric.remove()

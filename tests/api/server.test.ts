@@ -219,6 +219,7 @@ test('metrics are counters and gauges as Prometheus reads them', async () => {
       'outrigger_reading_sets_waiting 1',
       'outrigger_messages_total{kind="telemetry",qos="1"} 9',
       'outrigger_values_rejected_total{reason="implausible"} 3',
+      'outrigger_thread_cpu_seconds_total{thread="receiving"} 1.5',
     ])
       expect(body.split('\n')).toContain(line)
     for (const [, name, kind] of body.matchAll(/^# TYPE (outrigger_\w+) (\w+)$/gm))
