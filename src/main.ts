@@ -283,7 +283,7 @@ function receivingThread(
       const parts: PartState[] = [
         { part: 'spool', ready: status.acknowledging, note: status.note },
         broker
-          ? { part: 'broker', ready: broker.connected(), note: broker.note?.() }
+          ? { part: 'broker', ready: broker.connected(), note: broker.note() }
           : { part: 'broker', ready: false, note: 'not started yet' },
       ]
       return { parts, spool: status, refused: { ...broker?.counts().refused }, address: broker?.address ?? '' }

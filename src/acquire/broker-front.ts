@@ -19,7 +19,7 @@ export interface BrokerFront {
   /** Whether messages can arrive now. */
   connected(): boolean
   /** Why they cannot, or what is to be seen to although they can; for people. */
-  note?(): string | undefined
+  note(): string | undefined
   counts(): FrontCounts
   /** The last events of a device's connections, oldest first; of a client of somebody else's broker we know none. */
   connectionsOf(id: string): ConnectionEvent[]

@@ -166,6 +166,7 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
       })
     },
     connected: () => !closing && servers.every(({ listening }) => listening),
+    note: () => undefined,
     counts: () => ({ connections: broker.connectedClients, refused: record.counts() }),
     connectionsOf: record.eventsOf,
     async close() {

@@ -20,6 +20,7 @@ export interface ExternalBrokerOptions {
   /** Messages that the broker may send before the first of them is acknowledged; for MQTT 5. */
   readonly receiveMaximum?: number
   readonly maxPacketBytes?: number
+  readonly keepaliveSeconds?: number
   readonly prefix: string
   readonly accept: Accept
   readonly log: Log
@@ -33,13 +34,15 @@ interface TlsFiles {
 
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 15_000
-const KEEPALIVE_SECONDS = 20 // a connection that has died unnoticed shows within half of it more
+const KEEPALIVE_SECONDS = 20 // a connection that dies unnoticed shows after one and a half of it
 const PUBLISH_MS = 10_000
 const SUBSCRIBE_AGAIN_MS = 30_000
 const CLOSE_MS = 1_500
 const SILENT_REFUSALS = 3 // brokers older than MQTT 5 may just hang up
 const VERSION_REFUSED = new Set([1, 132]) // return code of 3.1.1, reason code of 5
 const SESSION_TAKEN_OVER = 142
+const SHORT_LIVED_MS = 10_000
+const SUSPICIOUS = 3 // short-lived connections in a row
 const DENIED = 128 // and above, of the codes in SUBACK
 const FOR_EVER = 0xffffffff // seconds of a session
 
@@ -60,6 +63,8 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
   let down: { since: string; reason: string } | undefined = { since: isoNow(), reason: 'not connected yet' }
   let warning: string | undefined // of what is to be seen to although messages arrive
   let subscribedBefore = false
+  let subscribedAt = 0 // of performance.now()
+  let shortLived = 0 // connections in a row
   let closing = false
   let pauseMs = FIRST_PAUSE_MS
 
@@ -120,8 +125,8 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
     })
     opened.on('close', () => {
       if (opened !== client) return
-      if (isDown(down?.reason ?? 'the connection was lost'))
-        log.warn({ broker: address }, 'connection to the broker lost')
+      if (isDown(down?.reason ?? reasonOfLoss()))
+        log.warn({ broker: address, reason: down?.reason }, 'connection to the broker lost')
       pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
       opened.options.reconnectPeriod = jittered(pauseMs)
       silentRefusals += failed ? 0 : 1
@@ -129,6 +134,16 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
       if (!closing && silentRefusals >= SILENT_REFUSALS) goOnInOtherVersion()
     })
     return opened.connect()
+  }
+
+  /** Not every broker says that it gave our session to another client. */
+  const reasonOfLoss = (): string => {
+    const lasted = performance.now() - subscribedAt
+    shortLived = lasted < SHORT_LIVED_MS ? shortLived + 1 : 0
+    if (shortLived === 0) pauseMs = FIRST_PAUSE_MS
+    return shortLived < SUSPICIOUS
+      ? 'the connection was lost'
+      : `the connection was lost at once, ${shortLived} times in a row: MQTT_CLIENT_ID ${options.clientId} may be in use twice`
   }
 
   const sessionWarning = ({ sessionPresent, properties }: IConnackPacket): string | undefined => {
@@ -160,8 +175,7 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
       if (share) opened.unsubscribe(plain) // of the time before the group: the session would still hold them
       down = undefined
       subscribedBefore = true
-      pauseMs = FIRST_PAUSE_MS
-      opened.options.reconnectPeriod = jittered(pauseMs)
+      subscribedAt = performance.now()
       log.info({ broker: address, protocolVersion }, 'connected to the broker')
     })
   }
@@ -188,14 +202,14 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
 }
 
 function clientOptions(options: ExternalBrokerOptions, protocolVersion: 4 | 5): IClientOptions {
-  const { clientId, username, password, receiveMaximum = 5_000 } = options
+  const { clientId, username, password, receiveMaximum = 5_000, keepaliveSeconds = KEEPALIVE_SECONDS } = options
   return {
     clientId,
     username,
     password,
     clean: false,
     protocolVersion,
-    keepalive: KEEPALIVE_SECONDS,
+    keepalive: keepaliveSeconds,
     manualConnect: true, // when the tap is in place
     resubscribe: false, // we do it with every connection
     reconnectPeriod: jittered(FIRST_PAUSE_MS),

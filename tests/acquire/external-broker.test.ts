@@ -1,121 +1,22 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
-import { join } from 'node:path'
-import { Aedes } from 'aedes'
+import { createServer } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { type ExternalBrokerOptions, startExternalBroker } from '../../src/acquire/external-broker.ts'
-import type { Arrival } from '../../src/acquire/message.ts'
 import { client, until } from './broker-case.ts'
-import { log, temporaryFolder } from './spool-case.ts'
-
-interface Broker {
-  readonly address: string
-  /** Ends all connections and comes back with its sessions. */
-  restart(): Promise<void>
-}
-
-/** @param hangsUp on a client that says MQTT 5, instead of refusing it */
-async function aedesBroker(hangsUp = false): Promise<Broker> {
-  const broker = await Aedes.createBroker()
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    sockets.add(socket)
-    if (!hangsUp) return broker.handle(socket)
-    socket.once('data', (connect) => {
-      if (connect.includes(Buffer.from('MQTT\x05'))) return socket.destroy()
-      socket.pause()
-      socket.unshift(connect)
-      broker.handle(socket)
-    })
-  })
-  const listen = async (port: number) => {
-    server.listen(port, '127.0.0.1')
-    await once(server, 'listening')
-    return (server.address() as AddressInfo).port
-  }
-  const port = await listen(0)
-  const stop = () => {
-    for (const socket of sockets) socket.destroy()
-    sockets.clear()
-    return new Promise((done) => server.close(done))
-  }
-  onTestFinished(async () => {
-    await stop()
-    await new Promise<void>((done) => broker.close(done))
-  })
-  return {
-    address: `mqtt://127.0.0.1:${port}`,
-    async restart() {
-      await stop()
-      await listen(port)
-    },
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  await new Promise((done) => server.close(done))
-  return port
-}
-
-async function mosquitto(): Promise<Broker> {
-  const folder = temporaryFolder()
-  const port = await freePort()
-  const settings = join(folder, 'mosquitto.conf')
-  writeFileSync(
-    settings,
-    `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location ${folder}/\nmax_queued_messages 0\nmax_inflight_messages 0\n${process.getuid?.() === 0 ? 'user root\n' : ''}`,
-  )
-  let server: ChildProcess | undefined
-  const start = async () => {
-    const started = spawn('mosquitto', ['-c', settings], { stdio: ['ignore', 'ignore', 'pipe'] })
-    server = started
-    let output = ''
-    started.stderr.on('data', (chunk) => (output += chunk))
-    await until(() => output.includes('running') || started.exitCode !== null)
-    if (started.exitCode !== null) throw new Error(output)
-  }
-  const stop = async () => {
-    if (!server || server.exitCode !== null) return
-    const gone = once(server, 'exit')
-    server.kill('SIGTERM')
-    await gone
-  }
-  await start()
-  onTestFinished(stop)
-  return {
-    address: `mqtt://127.0.0.1:${port}`,
-    async restart() {
-      await stop()
-      await start()
-    },
-  }
-}
-
-function front(broker: Broker, options: Partial<ExternalBrokerOptions> = {}) {
-  const arrivals: Arrival[] = []
-  const started = startExternalBroker({
-    url: broker.address,
-    clientId: 'outrigger-test',
-    prefix: '',
-    log,
-    ...options,
-    accept: async (message) => {
-      await options.accept?.(message)
-      arrivals.push(message)
-    },
-  })
-  onTestFinished(() => started.close())
-  return Object.assign(started, { arrivals, texts: () => arrivals.map(({ payload }) => payload.toString()) })
-}
+import {
+  aedesServer,
+  freePort,
+  externalFront as front,
+  hasMosquitto,
+  listening,
+  mosquittoServer,
+  type TestServer,
+} from './external-case.ts'
+import { tcpProxy } from './tcp-proxy.ts'
 
 const telemetry = 'machines/pump-1/telemetry'
 
-function externalBrokerContract(name: string, makeBroker: () => Promise<Broker>) {
+function externalBrokerContract(name: string, makeBroker: () => Promise<TestServer>) {
   test(`${name}: what machines and gateways send arrives, and nothing else`, async () => {
     const broker = await makeBroker()
     const ours = front(broker)
@@ -190,33 +91,312 @@ function externalBrokerContract(name: string, makeBroker: () => Promise<Broker>)
     await until(() => ours.arrivals.length === 1)
     expect(ours.texts()).toEqual(['ours'])
   })
+
+  test(`${name}: a message is acknowledged when it is durable, in the order of receipt`, async () => {
+    const broker = await makeBroker()
+    const network = await tcpProxy(broker)
+    const durable: (() => void)[] = []
+    const ours = front(network, { accept: () => new Promise((resolve) => durable.push(resolve)) })
+    await until(() => ours.connected())
+    const machine = await client(broker)
+    for (let i = 0; i < 3; i++) await machine.publishAsync(telemetry, String(i), { qos: 1 })
+    await until(() => durable.length === 3)
+    const before = network.sent()
+
+    durable[2]?.()
+    durable[1]?.()
+    await delay(100)
+    expect(network.sent()).toEqual(before)
+    durable[0]?.()
+    await until(() => network.sent().length === before.length + 3 * 4)
+    const acknowledgements = network.sent().subarray(before.length)
+    const ids = [2, 6, 10].map((at) => acknowledgements.readUInt16BE(at))
+    expect(ids).toEqual([...ids].sort((a, b) => a - b))
+    expect([0, 4, 8].map((at) => acknowledgements[at])).toEqual([0x40, 0x40, 0x40])
+  })
+
+  test(`${name}: while nothing becomes durable the connection lives, and machines can be told something`, async () => {
+    const broker = await makeBroker()
+    const network = await tcpProxy(broker)
+    let goOn = () => {}
+    const durable = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const ours = front(network, { accept: () => durable, keepaliveSeconds: 1, receiveMaximum: 10 })
+    await until(() => ours.connected())
+    const machine = await client(broker)
+    for (let i = 0; i < 100; i++) await machine.publishAsync(telemetry, String(i), { qos: 1 })
+    const connections = network.connections()
+    await delay(3_000)
+    await ours.publish('machines/pump-1/advice', 'ours', { retain: true })
+    expect(ours.connected()).toBe(true)
+
+    goOn()
+    await until(() => ours.arrivals.length >= 100)
+    expect(ours.texts()).toEqual(Array.from({ length: 100 }, (_, i) => String(i)))
+    expect(network.connections()).toBe(connections)
+  })
+
+  test(`${name}: what is held until it is durable is bounded, and the connection lives all the same`, async () => {
+    const broker = await makeBroker()
+    const network = await tcpProxy(broker)
+    let goOn = () => {}
+    const durable = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    let taken = 0
+    const accept = ({ payload }: { payload: Buffer }) => {
+      taken += payload.length
+      return durable
+    }
+    const ours = front(network, { accept, keepaliveSeconds: 1 })
+    await until(() => ours.connected())
+    const machine = await client(broker)
+    const connections = network.connections()
+    const large = 'x'.repeat(100_000)
+    for (let i = 0; i < 400; i++) await machine.publishAsync(telemetry, large, { qos: 1 })
+    await delay(3_000)
+    expect(taken).toBeGreaterThan(15e6)
+    expect(taken).toBeLessThan(18e6)
+
+    goOn()
+    await until(() => ours.arrivals.length >= 400)
+    expect(ours.arrivals).toHaveLength(400)
+    expect(network.connections()).toBe(connections)
+  })
+
+  test(`${name}: QoS 2 that waits in the session is taken once, and acknowledged when it is durable`, async () => {
+    const broker = await makeBroker()
+    const earlier = await client(broker, { clientId: 'outrigger-test', clean: false, protocolVersion: 4 })
+    await earlier.subscribeAsync(telemetry, { qos: 2 })
+    await earlier.endAsync()
+    const machine = await client(broker)
+    for (let i = 0; i < 3; i++) await machine.publishAsync(telemetry, String(i), { qos: 2 })
+
+    const network = await tcpProxy(broker)
+    let goOn = () => {}
+    const durable = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    let taken = 0
+    const accept = () => {
+      taken++
+      return durable
+    }
+    const first = front(network, { accept })
+    await until(() => taken === 3)
+    expect(packetTypes(network.sent())).not.toContain(PUBREC)
+    goOn()
+    await until(() => packetTypes(network.sent()).filter((type) => type === PUBCOMP).length === 3)
+    expect(first.texts()).toEqual(['0', '1', '2'])
+    await first.close()
+    const second = front(broker)
+    await until(() => second.connected())
+    await delay(200)
+    expect(second.texts()).toEqual([])
+  })
+
+  test(`${name}: a message that is too large is dropped and counted, the others go on`, async () => {
+    const broker = await makeBroker()
+    const ours = front(broker, { maxPacketBytes: 10_000 })
+    await until(() => ours.connected())
+    const machine = await client(broker)
+    for (const payload of ['before', 'x'.repeat(300_000), 'after'])
+      await machine.publishAsync(telemetry, payload, { qos: 1 })
+    await until(() => ours.arrivals.length === 2)
+    expect(ours.texts()).toEqual(['before', 'after'])
+    expect(ours.counts().refused.packet_too_large).toBe(1)
+    await ours.close()
+    const again = front(broker)
+    await until(() => again.connected())
+    await delay(200)
+    expect(again.texts()).toEqual([])
+  })
+
+  test(`${name}: closing acknowledges what is being made durable`, async () => {
+    const broker = await makeBroker()
+    const first = front(broker, { accept: () => delay(300) })
+    await until(() => first.connected())
+    const machine = await client(broker)
+    for (let i = 0; i < 20; i++) await machine.publishAsync(telemetry, String(i), { qos: 1 })
+    await delay(100)
+    await first.close()
+    const second = front(broker)
+    await until(() => second.connected())
+    await delay(200)
+    expect([...first.texts(), ...second.texts()]).toEqual(Array.from({ length: 20 }, (_, i) => String(i)))
+  })
+
+  test(`${name}: a network that delays, cuts and halves loses nothing and keeps the order`, async () => {
+    const broker = await makeBroker()
+    const network = await tcpProxy(broker)
+    const ours = front(network)
+    await until(() => ours.connected())
+    const machine = await client(broker)
+    const send = async (from: number) => {
+      for (let i = from; i < from + 100; i++) await machine.publishAsync(telemetry, String(i), { qos: 1 })
+    }
+    const connections = network.connections()
+    network.halve()
+    await send(0)
+    await until(() => network.connections() > connections && ours.connected())
+    network.delay(300)
+    await send(100)
+    network.cut()
+    await send(200)
+    await until(() => network.connections() > connections + 1 && ours.connected())
+    network.mend()
+    network.stall('to server')
+    await send(300)
+    network.cut()
+    network.mend()
+    await until(() => new Set(ours.texts()).size === 400)
+    expect([...new Set(ours.texts())]).toEqual(Array.from({ length: 400 }, (_, i) => String(i)))
+  })
 }
 
-describe('an MQTT 3.1.1 broker', () => externalBrokerContract('aedes', () => aedesBroker()))
+const PUBREC = 5
+const PUBCOMP = 7
 
-const hasMosquitto = (() => {
-  try {
-    execFileSync('mosquitto', ['-h'], { stdio: 'ignore' })
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ENOENT'
+/** @param bytes packets of at most 127 bytes each, CONNECT and SUBSCRIBE among them */
+function packetTypes(bytes: Buffer): number[] {
+  const types: number[] = []
+  for (let at = 0; at < bytes.length; ) {
+    const twoBytes = (bytes[at + 1] as number) > 127
+    types.push((bytes[at] as number) >> 4)
+    at += twoBytes
+      ? 3 + ((bytes[at + 1] as number) & 127) + (bytes[at + 2] as number) * 128
+      : 2 + (bytes[at + 1] as number)
   }
-})()
-describe.skipIf(!hasMosquitto && process.env.OUTRIGGER_REQUIRE_SERVERS !== '1')('Mosquitto, MQTT 5', () =>
-  externalBrokerContract('mosquitto', mosquitto),
-)
+  return types
+}
+
+describe('an MQTT 3.1.1 broker', () => externalBrokerContract('aedes', () => aedesServer()))
+
+describe.skipIf(!hasMosquitto)('Mosquitto as we ship its configuration, MQTT 5', () => {
+  externalBrokerContract('mosquitto', () => mosquittoServer())
+
+  test('processes of a group share what arrives, and a session of the time before gets nothing twice', async () => {
+    const broker = await mosquittoServer()
+    const before = front(broker, { clientId: 'first' })
+    await until(() => before.connected())
+    await before.close()
+
+    const group = ['first', 'second'].map((clientId) => front(broker, { clientId, share: 'fleet' }))
+    await until(() => group.every((ours) => ours.connected()))
+    await delay(100) // until the old subscriptions are gone
+    const machine = await client(broker)
+    for (let i = 0; i < 100; i++) await machine.publishAsync(telemetry, String(i), { qos: 1 })
+    await until(() => group.flatMap((ours) => ours.texts()).length >= 100)
+    expect(group.flatMap((ours) => ours.texts()).sort()).toEqual(
+      Array.from({ length: 100 }, (_, i) => String(i)).sort(),
+    )
+    expect(group.map((ours) => ours.arrivals.length > 20)).toEqual([true, true])
+  })
+
+  test('a group loses nothing when one of its processes was away', async () => {
+    const broker = await mosquittoServer()
+    const open = (clientId: string) => front(broker, { clientId, share: 'fleet' })
+    const first = open('first')
+    const second = open('second')
+    await until(() => first.connected() && second.connected())
+    const machine = await client(broker)
+    const send = async (from: number) => {
+      for (let i = from; i < from + 100; i++) await machine.publishAsync(telemetry, String(i), { qos: 1 })
+    }
+    await send(0)
+    await second.close()
+    await send(100)
+    const third = open('second')
+    await send(200)
+    const arrived = () => new Set([first, second, third].flatMap((ours) => ours.texts()))
+    await until(() => arrived().size === 300)
+  })
+
+  test('two services with one client id are told of, though the broker says nothing', async () => {
+    const broker = await mosquittoServer()
+    const ours = front(broker)
+    front(broker)
+    await until(() => ours.note()?.includes('may be in use twice') ?? false)
+    expect(ours.note()).toMatch(
+      /: the connection was lost at once, \d times in a row: MQTT_CLIENT_ID outrigger-test may/,
+    )
+  })
+})
+
+test('a broker that gives our session to another client is told of', async () => {
+  const SUBSCRIBE = 8
+  const server = createServer((socket) => {
+    socket.once('data', () => {
+      socket.write(Buffer.from('2003000000', 'hex')) // CONNACK of MQTT 5
+      socket.on('data', (packet: Buffer) => {
+        if ((packet[0] as number) >> 4 !== SUBSCRIBE) return
+        socket.write(Buffer.from(`9007${packet.toString('hex', 2, 4)}0001010101`, 'hex')) // SUBACK
+        setTimeout(() => socket.end(Buffer.from('e0018e', 'hex')), 50) // DISCONNECT: session taken over
+      })
+    })
+  })
+  const port = await listening(server)
+  onTestFinished(() => void server.close())
+  const ours = front({ address: `mqtt://127.0.0.1:${port}` })
+  await until(() => ours.note()?.includes('taken over') ?? false)
+  expect(ours.connected()).toBe(false)
+  expect(ours.note()).toMatch(
+    /since 20.*: another client has taken over .* MQTT_CLIENT_ID outrigger-test is in use twice$/,
+  )
+})
 
 test('a broker that hangs up on MQTT 5 is spoken to in 3.1.1', async () => {
-  const broker = await aedesBroker(true)
+  const broker = await aedesServer((socket, aedes) => {
+    socket.once('data', (connect: Buffer) => {
+      if (connect.includes(Buffer.from('MQTT\x05'))) return socket.destroy()
+      socket.pause()
+      socket.unshift(connect)
+      aedes.handle(socket)
+    })
+  })
   const ours = front(broker)
   await until(() => ours.connected())
   await (await client(broker)).publishAsync(telemetry, 'x', { qos: 1 })
   await until(() => ours.arrivals.length === 1)
 })
 
+test('a broker that hangs up for a while is spoken to when it is back, whatever its version', async () => {
+  let away = true
+  const broker = await aedesServer((socket, aedes) => (away ? void socket.destroy() : aedes.handle(socket)))
+  const ours = front(broker)
+  await delay(6_000)
+  away = false
+  await until(() => ours.connected())
+})
+
 test('a broker that is not there does not stop the start, and shows', async () => {
-  const ours = front({ address: `mqtt://user:secret@127.0.0.1:${await freePort()}`, restart: async () => {} })
+  const ours = front({ address: `mqtt://user:secret@127.0.0.1:${await freePort()}` })
   expect(ours.connected()).toBe(false)
-  expect(ours.address).not.toContain('secret')
+  await until(() => ours.note()?.includes('ECONNREFUSED') ?? false)
+  expect(ours.note()).toMatch(/^nothing arrives from mqtt:\/\/127\.0\.0\.1:\d+ since 20.*Z: connect ECONNREFUSED/)
+  expect(`${ours.address} ${ours.note()}`).not.toContain('secret')
   await ours.close()
+})
+
+test('a broker that does not let us subscribe is told of', async () => {
+  const broker = await aedesServer()
+  broker.broker.authorizeSubscribe = (_client, subscription, done) =>
+    done(null, subscription.topic.startsWith('gateways/') ? null : subscription)
+  const ours = front(broker)
+  await until(() => ours.note()?.includes('subscribe') ?? false)
+  expect(ours.connected()).toBe(false)
+  expect(ours.note()).toMatch(/it does not let us subscribe to gateways\/\+\/telemetry$/)
+})
+
+test('a broker that has forgotten our session is told of', async () => {
+  const broker = await aedesServer()
+  const network = await tcpProxy(broker)
+  const ours = front(network)
+  await until(() => ours.connected())
+  network.cut()
+  const other = await client(broker, { clientId: 'outrigger-test', clean: true }) // discards the session
+  await other.endAsync()
+  await until(() => ours.connected())
+  expect(ours.note()).toMatch(/had forgotten our session at 20/)
 })
