@@ -103,13 +103,15 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
       }
       const machine = registry.resolve(raw.device, measuredAt)
       const profile = registry.machine(machine)?.profile ?? catalogue.profile(GENERIC_TYPE)
-      const judged = judge(raw, { machine, profile, modeCodes, modeNames, measuredAt, receivedAt })
+      const isArrival = measuredAt === message.receivedAt + item && clocks.hasNoClock(raw.device, message.receivedAt)
+      const judged = judge(raw, { machine, profile, modeCodes, modeNames, measuredAt, isArrival, receivedAt })
       for (const { reason } of judged.rejected) rejected.set(reason, (rejected.get(reason) ?? 0) + 1)
       unknownSignals += judged.unknownSignals
       if (judged.set) sets.push({ set: judged.set, position })
       else keep(item, { reason: 'values', detail: describeRejections(judged.rejected) }, raw.bytes(), raw.device)
     }
   }
+  clocks.heardTo(messages.at(-1)?.next ?? 0)
   return { messages, sets, notices, quarantine, rejected, unknownSignals }
 }
 

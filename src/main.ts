@@ -8,8 +8,11 @@ import type { TlsOptions } from './acquire/broker-tls.ts'
 import { openReceipts } from './acquire/counts.ts'
 import { startEmbeddedBroker } from './acquire/embedded-broker.ts'
 import { startExternalBroker } from './acquire/external-broker.ts'
+import type { HostVerdict } from './acquire/host-clock.ts'
 import { httpTopic } from './acquire/http-topic.ts'
+import { lengthOf } from './acquire/judge-time.ts'
 import type { Arrival } from './acquire/message.ts'
+import { openReceiptClock, type ReceiptClock } from './acquire/receipt-clock.ts'
 import { openSpool, type Spool } from './acquire/spool.ts'
 import { messageKind } from './acquire/topics.ts'
 import { type Environment, isLoopback, readConfig, settingsHelp } from './config.ts'
@@ -120,7 +123,8 @@ async function run(config: Environment, log: Log): Promise<void> {
     }).on('error', crashed('office'))
 
     let front: BrokerFront | undefined
-    const offered = receivingThread(spool, () => front, access, config.MQTT_TOPIC_PREFIX)
+    const clock = receiptClock((at, byMs) => pipeline.tell('receiptsStepped', at, byMs), log)
+    const offered = receivingThread(spool, () => front, access, clock, config.MQTT_TOPIC_PREFIX)
     const pipeline: Peer<PipelineThread> = joinThread(pipelineWorker, { ...offered })
     const office: Peer<OfficeThread> = joinThread(officeWorker, { ...offered })
 
@@ -137,10 +141,10 @@ async function run(config: Environment, log: Log): Promise<void> {
       receipts.add(tally)
       pipeline.tell('committed', position)
     })
-    await unlessCrashed(pipeline.ask.begin(records.connection))
+    clock.startFrom(await unlessCrashed(pipeline.ask.begin(records.connection)))
     pipeline.tell('committed', spool.committed)
 
-    front = await openFront(config, access, spool, log)
+    front = await openFront(config, access, spool, clock, log)
     running.push({ name: 'broker', stop: () => front?.close() ?? Promise.resolve() })
     const address = await unlessCrashed(office.ask.open())
     failStart = undefined
@@ -186,10 +190,16 @@ function checkReach({ MQTT_HOST: host }: Environment, access: AccessBook): void 
   )
 }
 
-async function openFront(config: Environment, access: AccessBook, spool: Spool, log: Log): Promise<BrokerFront> {
+async function openFront(
+  config: Environment,
+  access: AccessBook,
+  spool: Spool,
+  clock: ReceiptClock,
+  log: Log,
+): Promise<BrokerFront> {
   // written out, since copying a whole object costs a microsecond
   const accept = ({ receivedAt, topic, payload, qos, retained }: Arrival) =>
-    spool.append({ receivedAt, topic, payload, qos, retained, origin: 'mqtt' })
+    spool.append({ receivedAt: clock.at(receivedAt), topic, payload, qos, retained, origin: 'mqtt' })
   const prefix = config.MQTT_TOPIC_PREFIX
   if (config.MQTT_URL)
     return startExternalBroker({
@@ -233,13 +243,27 @@ function tlsOf(config: Environment): TlsOptions | undefined {
   return { port, certFile, keyFile, caFile, clientCertificate: config.MQTT_TLS_CLIENT_CERT }
 }
 
+function receiptClock(onStep: (at: number, byMs: number) => void, log: Log): ReceiptClock {
+  return openReceiptClock({
+    wall: Date.now,
+    monotonic: () => performance.now(),
+    onStep(at, byMs) {
+      log.warn({ byMs }, 'the time of receipt follows a step of the host clock')
+      onStep(at, byMs)
+    },
+    onStepBack: (byMs) => log.warn({ byMs }, 'the host clock was put back, receipts go on by the time before'),
+  })
+}
+
 /** What this thread offers to the others. */
 function receivingThread(
   spool: Spool,
   front: () => BrokerFront | undefined,
   access: AccessBook,
+  clock: ReceiptClock,
   prefix: string,
 ): ReceivingThread {
+  let host: HostVerdict | undefined
   return {
     async inject(messages) {
       const appended = messages.map(({ topic, bytes, receivedAt }) =>
@@ -267,7 +291,7 @@ function receivingThread(
       if (spool.full() || !spool.status().acknowledging) throw new Error('the spool takes nothing at the moment')
       const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
       // from here on it is a message like any other
-      await spool.append({ receivedAt: Date.now(), topic, payload, qos: 1, retained: false, origin: 'mqtt' })
+      await spool.append({ receivedAt: clock.at(Date.now()), topic, payload, qos: 1, retained: false, origin: 'mqtt' })
     },
     async publish(topic, payload) {
       await front()?.publish(topic, payload, { retain: true })
@@ -277,6 +301,10 @@ function receivingThread(
     takeOverAccess: (change) => access.takeOver(change),
     usedCredentials: () => access.used(),
     cpuSeconds: threadCpuSeconds,
+    heedDevices(verdict) {
+      host = verdict
+      clock.heed(verdict.offsetMs === undefined ? undefined : -verdict.offsetMs)
+    },
     state() {
       const broker = front()
       const status = spool.status()
@@ -285,8 +313,16 @@ function receivingThread(
         broker
           ? { part: 'broker', ready: broker.connected(), note: broker.note() }
           : { part: 'broker', ready: false, note: 'not started yet' },
+        { part: 'clock', ready: true, note: clockNote(clock, host) },
       ]
       return { parts, spool: status, refused: { ...broker?.counts().refused }, address: broker?.address ?? '' }
     },
   }
+}
+
+/** What is to be seen to about the host's clock. */
+function clockNote(clock: ReceiptClock, host: HostVerdict | undefined): string | undefined {
+  const lead = clock.lead()
+  if (lead > 0) return `the host's clock was put back by ${lengthOf(lead)}: receipts go on by the time before`
+  return host?.warning
 }

@@ -106,6 +106,7 @@ const offered: OfficeThread = {
       desk,
       now,
       telemetry: pipeline.ask,
+      clockReads: pipeline.ask,
       refresh: () => pipeline.ask.refresh(),
       moveHistory,
       inject: (topic, bytes, receivedAt) => inject([{ topic, bytes, receivedAt }]),

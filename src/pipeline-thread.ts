@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { readCheckpoint } from './acquire/checkpoint.ts'
-import { openClocks } from './acquire/clocks.ts'
+import { newestReceipt } from './acquire/clock-records.ts'
+import { type Clocks, openClocks } from './acquire/clocks.ts'
 import { openReceipts } from './acquire/counts.ts'
 import { jsonCodec } from './acquire/json-codec.ts'
 import { openNewness } from './acquire/newness.ts'
@@ -32,6 +33,7 @@ storeOpening.catch(() => {}) // told by `begin`
 
 let pipeline: Pipeline | undefined
 let records: Records | undefined
+let clocks: Clocks | undefined
 
 const offered: PipelineThread = {
   async begin(connection) {
@@ -40,14 +42,17 @@ const offered: PipelineThread = {
       connections: 3,
       onLost: (error) => log.warn({ err: error }, 'connection to the records lost'),
     })
+    const { db } = records
+    const registry = await openRegistry(db, catalogue, Date.now())
+    clocks = await openClocks(db, { machineOf: registry.resolve, log })
     pipeline = await startPipeline({
-      db: records.db,
+      db,
       catalogue,
-      registry: await openRegistry(records.db, catalogue, Date.now()),
+      registry,
       store,
       newness: await openNewness(store),
       codecs: [jsonCodec({ prefix: config.MQTT_TOPIC_PREFIX })],
-      clocks: openClocks(),
+      clocks,
       prefix: config.MQTT_TOPIC_PREFIX,
       receipts,
       spoolFolder,
@@ -56,12 +61,17 @@ const offered: PipelineThread = {
       quarantineBytes: config.OUTRIGGER_QUARANTINE_BYTES,
       settings: { noDataAfterMs: config.OUTRIGGER_NO_DATA_HOURS * 3_600_000, listeningSince: Date.now() },
       release: (position) => receiving.tell('release', position),
+      heedDevices: (host) => receiving.tell('heedDevices', host),
       changed: (machines) => office.tell('machinesChanged', machines),
       log,
     })
+    return newestReceipt(db, Date.now())
   },
   committed: (position) => pipeline?.committed(position),
   refresh: () => started().refresh(),
+  receiptsStepped: (at, byMs) => clocks?.receiptsStepped(at, byMs),
+  clocks: (query) => clocks?.view(query) ?? [],
+  sequenceOf: (machine) => started().sequenceOf(machine),
   counts: () => started().counts(),
   cpuSeconds: threadCpuSeconds,
   state() {

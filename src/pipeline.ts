@@ -3,11 +3,13 @@ import type { Kysely, Transaction } from 'kysely'
 import { writeCheckpoint } from './acquire/checkpoint.ts'
 import type { Clocks } from './acquire/clocks.ts'
 import { openCounts, type Receipts } from './acquire/counts.ts'
+import type { HostVerdict } from './acquire/host-clock.ts'
 import type { RejectionReason } from './acquire/judge.ts'
 import type { Codec, SpooledMessage } from './acquire/message.ts'
 import type { Newness, NewnessOfBatch } from './acquire/newness.ts'
 import { keepInQuarantine } from './acquire/quarantine.ts'
 import { keepWithinBudget } from './acquire/quarantine-budget.ts'
+import type { MachineSequence } from './acquire/sequence.ts'
 import { openSpoolReader } from './acquire/spool-reader.ts'
 import { deviceOfTopic } from './acquire/topics.ts'
 import { type DecodedBatch, decodeBatch } from './batch.ts'
@@ -46,6 +48,8 @@ export interface PipelineParts {
   readonly settings: WorkspaceSettings
   /** Segments of the spool before this position are not needed any more. */
   readonly release: (position: number) => void
+  /** What the devices say of the host's clock. */
+  readonly heedDevices: (host: HostVerdict) => void
   /** Of these machines something was recorded that somebody may have to act on. */
   readonly changed: (machines: string[]) => void
   readonly log: Log
@@ -59,6 +63,7 @@ export interface Pipeline {
   reassign(move: HistoryMove): Promise<number>
   /** Takes over what people changed: machines, bindings, overrides, counters. */
   refresh(): Promise<void>
+  sequenceOf(machine: string): MachineSequence | undefined
   counts(): PipelineCounts
   /** Why nothing moves; undefined: it does. */
   trouble(): string | undefined
@@ -87,7 +92,7 @@ interface Errand {
 
 /** Starts to work off the spool, and goes on until it is stopped. */
 export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
-  const { db, registry, store, newness, receipts, spoolFolder, settings, log } = parts
+  const { db, registry, clocks, store, newness, receipts, spoolFolder, settings, log } = parts
   const reader = openSpoolReader({ folder: spoolFolder, from: parts.checkpoint, log })
   const workspaces = openWorkspaces(db, settings)
   const counts = openCounts(receipts)
@@ -112,7 +117,8 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
 
   /** Decodes, judges, detects, records, stores; then the spool may forget it. */
   async function workOff(messages: readonly SpooledMessage[]): Promise<void> {
-    const batch = decodeBatch(messages, parts, Date.now())
+    let batch = decodeBatch(messages, parts, Date.now())
+    if (clocks.reconsider()) batch = decodeBatch(messages, parts, Date.now()) // it is our own clock that is wrong
     const judged = await newness.judge(batch.sets.map(({ set }) => set))
     const end = (messages.at(-1) as SpooledMessage).next
     try {
@@ -313,6 +319,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   }
 
   async function takeOverChanges(): Promise<void> {
+    await clocks.refresh()
     for (const id of await registry.refresh(Date.now())) unsettled.add(id)
     const changed = known(unsettled)
     if (changed.length > 0) {
@@ -371,6 +378,8 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       tickedAt = now
       await takeOverChanges()
       await tick(now)
+      await clocks.keep()
+      parts.heedDevices(clocks.host())
       await dropOld(now)
     }
     const waiting = reader.position < committed
@@ -493,6 +502,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         newness.raise((await store.highWaterMarks()).filter(({ machine }) => machine === move.to))
         return moved
       }),
+    sequenceOf: newness.sequenceOf,
     counts() {
       const { skipped, repeated } = newness.sequence()
       return {
@@ -504,6 +514,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         sequenceGaps: skipped,
         sequenceRepeats: repeated,
         damage: { ...reader.damage },
+        hostClockOffsetMs: clocks.host().offsetMs,
       }
     },
     trouble: () => trouble,
@@ -513,6 +524,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       await running
       for (const { reject } of errands.splice(0)) reject(new Error('the service stops'))
       reader.close()
+      await clocks.save().catch((error: unknown) => log.warn({ err: error }, 'clocks could not be saved'))
     },
   }
 }

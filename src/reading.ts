@@ -16,6 +16,9 @@ export type SignalValue = number | Summary
 /** The signal under which a machine's `mode` is stored: the catalogue's mode code, an integer. */
 export const MODE_SIGNAL = 'mode'
 
+/** Stored as 1 with every set whose device has no clock: its time of measuring is that of its receipt. */
+export const ARRIVAL_SIGNAL = 'time_is_arrival'
+
 /**
  * One judged reading set: what one machine measured at one instant. `values` holds only usable values (finite,
  * plausible, no fill code), never none; a mode that came with the set is in it as `mode` with its code.

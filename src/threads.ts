@@ -1,7 +1,10 @@
 import type { AccessChange } from './acquire/access-book.ts'
 import type { AccessKey } from './acquire/access-key.ts'
+import type { ClockView, ClockViewQuery } from './acquire/clock-view.ts'
 import type { ConnectionEvent } from './acquire/connection-log.ts'
+import type { HostVerdict } from './acquire/host-clock.ts'
 import type { HttpAdmission, HttpLogin } from './acquire/http-topic.ts'
+import type { MachineSequence } from './acquire/sequence.ts'
 import type { SpoolDamage } from './acquire/spool-reader.ts'
 import type { SpoolStatus } from './acquire/spool-status.ts'
 import type { Environment } from './config.ts'
@@ -54,6 +57,8 @@ export interface ReceivingThread {
   usedCredentials(): string[]
   /** The last events of a device's connections, oldest first: log-ins, refusals, disconnects. */
   connectionsOf(id: string): ConnectionEvent[]
+  /** What the devices say of the host's clock, every few seconds. */
+  heedDevices(host: HostVerdict): void
   state(): { parts: PartState[]; spool: SpoolStatus; refused: Record<string, number>; address: string }
   cpuSeconds(): number | undefined
 }
@@ -72,15 +77,23 @@ export interface PipelineCounts {
   readonly sequenceGaps: number
   readonly sequenceRepeats: number
   readonly damage: SpoolDamage
+  /** How far the host's clock is ahead of the devices' median, ms; undefined: none is heard. */
+  readonly hostClockOffsetMs: number | undefined
 }
 
 /** The second thread: tails the spool, judges, detects, stores; answers reads of telemetry. */
 export interface PipelineThread {
-  begin(records: RecordsConnection | string): Promise<void>
+  /** @returns the newest receipt that is recorded, epoch ms; 0: there is none */
+  begin(records: RecordsConnection | string): Promise<number>
   /** The spool is durable up to here. */
   committed(position: number): void
   /** Takes over machines, bindings, overrides and corrections that were changed; what is received after the answer is judged by them. */
   refresh(): Promise<void>
+  /** Times of receipt were put forward by so much, or back where it is negative. */
+  receiptsStepped(at: number, byMs: number): void
+  /** Clocks of devices, in order of their ids. */
+  clocks(query: ClockViewQuery): ClockView[]
+  sequenceOf(machine: string): MachineSequence | undefined
   counts(): PipelineCounts
   state(): PartState
   cpuSeconds(): number | undefined

@@ -2,31 +2,41 @@ import type { ClockMend } from './clock-policy.ts'
 import type { Refusal, StatedTime } from './message.ts'
 
 /** So much ahead of arrival a clock may be. */
-const CLOCK_TOLERANCE_MS = 5 * 60_000
+export const CLOCK_TOLERANCE_MS = 5 * 60_000
 
 const EARLIEST = Date.UTC(2000, 0, 1) // before it: a clock that was never set, or seconds taken for milliseconds
 const LATEST = Date.UTC(2100, 0, 1) // after it: microseconds or nanoseconds taken for milliseconds
 
 /**
- * When something was measured, by what its device states and what is known of the device's clock.
+ * A time as its device states it, mended by what is known of the device's clock.
  *
- * @param mend of the device's clock policy; undefined: it is taken at its word, which needs a zone
+ * @param mend of the device's clock policy; undefined: it is taken at its word
  * @param arrival when it was received by a clock that is right, epoch ms
- * @returns epoch ms, or why it cannot be used
+ * @returns epoch ms; NaN where there is none
  */
-export function judgeTime(
-  { measuredAt: stated, zoneless }: StatedTime,
-  mend: ClockMend | undefined,
+export function mendTime({ measuredAt }: StatedTime, mend: ClockMend | undefined, arrival: number): number {
+  // what no Date can be cannot be mended either
+  return mend && Math.abs(measuredAt) < LATEST ? mend(measuredAt, arrival + CLOCK_TOLERANCE_MS) : measuredAt
+}
+
+/**
+ * Why a time cannot be used; undefined: it can.
+ *
+ * @param measuredAt of `mendTime`
+ * @param hasPolicy whether something is known of the device's clock
+ */
+export function refusalOf(
+  measuredAt: number,
+  { zoneless }: StatedTime,
+  hasPolicy: boolean,
   arrival: number,
-): number | Refusal {
-  if (Number.isNaN(stated)) return { reason: 'time', detail: 'ts is missing, or no time' }
-  if (zoneless && !mend) return { reason: 'time', detail: 'ts has no zone, and no clock policy names it' }
-  const latest = arrival + CLOCK_TOLERANCE_MS
-  const measuredAt = mend && Math.abs(stated) < LATEST ? mend(stated, latest) : stated
+): Refusal | undefined {
+  if (Number.isNaN(measuredAt)) return { reason: 'time', detail: 'ts is missing, or no time' }
+  if (zoneless && !hasPolicy) return { reason: 'time', detail: 'ts has no zone, and no clock policy names it' }
   if (measuredAt < EARLIEST || measuredAt >= LATEST) {
     return { reason: 'time', detail: 'ts lies outside of the years 2000 to 2099' }
   }
-  if (measuredAt <= latest) return measuredAt
+  if (measuredAt <= arrival + CLOCK_TOLERANCE_MS) return undefined
   return { reason: 'clock', detail: `measured ${lengthOf(measuredAt - arrival)} after it was received` }
 }
 

@@ -1,6 +1,6 @@
 import type { Profile } from '../catalogue/catalogue.ts'
 import type { Signal } from '../catalogue/schema.ts'
-import { MODE_SIGNAL, type ReadingSet, type SignalValue, type Summary } from '../reading.ts'
+import { ARRIVAL_SIGNAL, MODE_SIGNAL, type ReadingSet, type SignalValue, type Summary } from '../reading.ts'
 import type { RawSet } from './message.ts'
 
 /** Why a value counts as no value. */
@@ -36,6 +36,8 @@ export interface JudgementContext {
   readonly modeNames: ReadonlyMap<number, string>
   /** When it was measured, as its clock was judged, epoch ms. */
   readonly measuredAt: number
+  /** The device has no clock: `measuredAt` is when the set was received. */
+  readonly isArrival: boolean
   readonly receivedAt: number
 }
 
@@ -71,7 +73,8 @@ export function judge(raw: RawSet, context: JudgementContext): Judgement {
   for (let i = 0; i < raw.repeated; i++) rejected.push({ signal: '', reason: 'duplicate_key' })
 
   const { device, seq } = raw
-  const { machine, measuredAt, receivedAt } = context
+  const { machine, measuredAt, receivedAt, isArrival } = context
+  if (isArrival && values.size > 0) values.set(ARRIVAL_SIGNAL, 1)
   const set = values.size > 0 ? { device, machine, measuredAt, receivedAt, seq, values } : undefined
   return { set, rejected, unknownSignals }
 }

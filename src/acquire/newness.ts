@@ -1,6 +1,6 @@
 import type { ReadingSet, SignalValue } from '../reading.ts'
 import type { ReadingIdentity, StoredReading, StoredSet } from '../store/telemetry-store.ts'
-import { type SequenceCounts, trackSequence } from './sequence.ts'
+import { type MachineSequence, type SequenceCounts, trackSequence } from './sequence.ts'
 
 /** A judged set with what of it was not known before. */
 interface NewnessOfSet {
@@ -39,6 +39,8 @@ export interface Newness {
   raise(marks: readonly ReadingIdentity[]): void
   /** Numbers skipped, filled late and repeated in `seq`, over all committed batches. */
   sequence(): SequenceCounts
+  /** The same of one machine; undefined where it numbers nothing. */
+  sequenceOf(machine: string): MachineSequence | undefined
 }
 
 export interface NewnessStore {
@@ -107,6 +109,7 @@ export async function openNewness(store: NewnessStore): Promise<Newness> {
       for (const mark of found) marks.raise(mark.machine, mark.signal, mark.measuredAt)
     },
     sequence: sequence.counts,
+    sequenceOf: sequence.of,
   }
 }
 

@@ -8,13 +8,22 @@ export interface SequenceCounts {
   readonly repeated: number
 }
 
-interface Numbering {
-  highest: number
+/** One machine's counts, since the start of the process. */
+export interface MachineSequence extends SequenceCounts {
+  /** The highest number, since the device started again last. */
+  readonly highest: number
+  /** How often the device started its numbering again. */
+  readonly restarts: number
+}
+
+interface Numbering extends Mutable<MachineSequence> {
   /** `measuredAt` of the highest number. */
   at: number
   /** Runs of numbers that are missing, [first, last], oldest first. */
   missing: [first: number, last: number][]
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 const MAX_RUNS = 64 // of missing numbers per machine; what is older counts as lost for good
 
@@ -28,27 +37,49 @@ export function trackSequence() {
   return {
     note(machine: string, seq: number, measuredAt: number): void {
       const numbering = machines.get(machine)
-      const startedAgain = numbering && seq < numbering.highest && measuredAt > numbering.at
-      if (!numbering || startedAgain) {
-        machines.set(machine, { highest: seq, at: measuredAt, missing: [] })
+      if (!numbering) {
+        const nothing = { skipped: 0, filled: 0, repeated: 0, restarts: 0 }
+        machines.set(machine, { highest: seq, at: measuredAt, missing: [], ...nothing })
         return
       }
       if (seq > numbering.highest) {
-        const first = numbering.highest + 1
-        if (seq > first) {
-          skipped += seq - first
-          numbering.missing.push([first, seq - 1])
-          if (numbering.missing.length > MAX_RUNS) numbering.missing.shift()
-        }
+        const gap = seq - numbering.highest - 1
+        if (gap > 0) noteGap(numbering, seq)
+        skipped += gap
         numbering.highest = seq
         numbering.at = measuredAt
         return
       }
-      if (fill(numbering, seq)) filled++
-      else repeated++
+      if (seq < numbering.highest && measuredAt > numbering.at) {
+        numbering.restarts++
+        numbering.highest = seq
+        numbering.at = measuredAt
+        numbering.missing = []
+        return
+      }
+      if (fill(numbering, seq)) {
+        numbering.filled++
+        filled++
+        return
+      }
+      numbering.repeated++
+      repeated++
     },
     counts: (): SequenceCounts => ({ skipped, filled, repeated }),
+    /** undefined: the machine has sent no number yet. */
+    of(machine: string): MachineSequence | undefined {
+      const numbering = machines.get(machine)
+      if (!numbering) return undefined
+      const { highest, skipped: gaps, filled: late, repeated: again, restarts } = numbering
+      return { highest, skipped: gaps, filled: late, repeated: again, restarts }
+    },
   }
+}
+
+function noteGap(numbering: Numbering, seq: number): void {
+  numbering.skipped += seq - numbering.highest - 1
+  numbering.missing.push([numbering.highest + 1, seq - 1])
+  if (numbering.missing.length > MAX_RUNS) numbering.missing.shift()
 }
 
 function fill(numbering: Numbering, seq: number): boolean {

@@ -13,6 +13,7 @@ import type { PartState, PipelineCounts } from '../threads.ts'
 import { version } from '../version.ts'
 import { alarmRoutes } from './alarms.ts'
 import { auditRoutes } from './audit.ts'
+import { type ClockReads, clockRoutes } from './clocks.ts'
 import { counterRoutes } from './counters.ts'
 import { credentialRoutes } from './credentials.ts'
 import { healthRoutes } from './health.ts'
@@ -39,6 +40,7 @@ export interface ApiParts {
   readonly desk: TicketDesk | undefined
   readonly now: () => number
   readonly telemetry: TelemetryReads
+  readonly clockReads: ClockReads
   /** Resolves when the stages have taken over what was changed in the records. */
   readonly refresh: () => Promise<void>
   readonly moveHistory: MoveHistory
@@ -96,6 +98,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
       readingRoutes({ telemetry: parts.telemetry, profileOf }),
       ruleRoutes(parts),
       counterRoutes(parts),
+      clockRoutes(parts),
       alarmRoutes(parts),
       workRoutes(parts),
       inspectionRoutes(parts),

@@ -46,6 +46,10 @@ export function openMetrics({ db, counts, spool, refused, threads, queue, quaran
   )
   const gaps = counter('sequence_gaps_total', 'Sequence numbers that never came.')
   const repeats = counter('sequence_repeats_total', 'Sequence numbers that came again.')
+  const hostClock = gauge(
+    'host_clock_offset_seconds',
+    "How far the host's clock is ahead of the median of the devices' clocks.",
+  )
   const refusals = counter('refused_total', 'Packets and connections that the broker refused, by reason.', ['reason'])
   const damaged = counter('spool_damaged_total', 'Stretches of the spool that could not be read and were skipped.')
   const lost = counter('spool_lost_messages_total', 'Messages lost in them, as far as their number is known.')
@@ -117,6 +121,8 @@ export function openMetrics({ db, counts, spool, refused, threads, queue, quaran
     spoolHistory.set(spoolNow.historyBytes)
     spoolBudget.set(spoolNow.budgetBytes)
     acknowledging.set(spoolNow.acknowledging ? 1 : 0)
+    if (pipeline.hostClockOffsetMs === undefined) hostClock.remove()
+    else hostClock.set(pipeline.hostClockOffsetMs / 1000)
     for (const [reason, count] of Object.entries(refusedNow)) refusals.inc({ reason }, count)
     for (const [thread, seconds] of Object.entries(threadsNow)) if (seconds !== undefined) cpu.inc({ thread }, seconds)
     for (const [state, count] of Object.entries(queued)) jobs.set({ state }, count)

@@ -41,6 +41,7 @@ const statusOfError: Readonly<Record<string, number>> = {
   OverrideUnknown: 404,
   QuarantineUnknown: 404,
   TicketUnknown: 404,
+  ClockPolicyRefused: 400,
   CorrectionInvalid: 400,
   CredentialRefused: 400,
   InspectionCursorInvalid: 400,

@@ -4,6 +4,7 @@ import type { MaintenanceTables } from '../advise/tables.ts'
 import type { RuleOverride } from '../catalogue/rules.ts'
 import type { Severity } from '../catalogue/schema.ts'
 import type { CredentialTables } from '../machines/credential-tables.ts'
+import type { ClockTables } from './clock-tables.ts'
 import type { QuarantineTables } from './quarantine-tables.ts'
 
 /**
@@ -174,7 +175,7 @@ export interface AlarmEventsTable {
   advised_at: Date | null
 }
 
-export interface Database extends MaintenanceTables, ProgrammeTables, CredentialTables, QuarantineTables {
+export interface Database extends ClockTables, MaintenanceTables, ProgrammeTables, CredentialTables, QuarantineTables {
   machines: MachinesTable
   bindings: BindingsTable
   history_moves: HistoryMovesTable

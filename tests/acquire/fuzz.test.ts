@@ -3,19 +3,9 @@ import { clockMend } from '../../src/acquire/clock-policy.ts'
 import { decode } from '../../src/acquire/decode.ts'
 import { jsonCodec } from '../../src/acquire/json-codec.ts'
 import { judge } from '../../src/acquire/judge.ts'
-import { judgeTime } from '../../src/acquire/judge-time.ts'
+import { mendTime, refusalOf } from '../../src/acquire/judge-time.ts'
 import { modeCodes, modeNames, profile } from './profile-case.ts'
-
-/** Repeatable numbers from 0 to 1 (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
-  }
-}
+import { seeded } from './seeded.ts'
 
 const receivedAt = Date.UTC(2026, 0, 1)
 const random = seeded(20_260_101)
@@ -103,13 +93,23 @@ test('20,000 payloads: nothing throws, every set comes out once, usable or with 
         expect(raw.bytes()).toBeInstanceOf(Buffer)
         continue
       }
-      const measuredAt = judgeTime(raw, pick(mends), receivedAt)
-      if (typeof measuredAt !== 'number') {
-        count(measuredAt.reason)
+      const mend = pick(mends)
+      const measuredAt = mendTime(raw, mend, receivedAt)
+      const refusal = refusalOf(measuredAt, raw, mend !== undefined, receivedAt)
+      if (refusal) {
+        count(refusal.reason)
         continue
       }
       expect(measuredAt).toBeLessThanOrEqual(receivedAt + 300_000)
-      const judged = judge(raw, { machine: 'm', profile, modeCodes, modeNames, measuredAt, receivedAt })
+      const judged = judge(raw, {
+        machine: 'm',
+        profile,
+        modeCodes,
+        modeNames,
+        measuredAt,
+        isArrival: false,
+        receivedAt,
+      })
       for (const found of judged.set?.values.values() ?? []) {
         const numbers = typeof found === 'number' ? [found] : [found.min, found.mean, found.max, found.n]
         if (!numbers.every(Number.isFinite)) throw new Error('a value that is not finite came through')

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type ClockPolicy, clockMend } from '../../src/acquire/clock-policy.ts'
-import { judgeTime, lengthOf } from '../../src/acquire/judge-time.ts'
+import { lengthOf, mendTime, refusalOf } from '../../src/acquire/judge-time.ts'
 
 const arrival = Date.UTC(2026, 0, 1, 12)
 const minute = 60_000
@@ -8,7 +8,9 @@ const hour = 3_600_000
 
 type Mended = Exclude<ClockPolicy, { kind: 'no_clock' }>
 function judge(measuredAt: number, policy?: Mended, { at = arrival, zoneless = false } = {}) {
-  return judgeTime({ measuredAt, zoneless }, policy && clockMend(policy), at)
+  const stated = { measuredAt, zoneless }
+  const mended = mendTime(stated, policy && clockMend(policy), at)
+  return refusalOf(mended, stated, policy !== undefined, at) ?? mended
 }
 
 for (const { name, stated, reason } of [

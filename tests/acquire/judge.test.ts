@@ -3,7 +3,7 @@ import { describeRejections, isSignalName, judge } from '../../src/acquire/judge
 import type { RawSet } from '../../src/acquire/message.ts'
 import { modeCodes, modeNames, profile } from './profile-case.ts'
 
-const context = { machine: 'pump-1', profile, modeCodes, modeNames, measuredAt: 10, receivedAt: 20 }
+const context = { machine: 'pump-1', profile, modeCodes, modeNames, measuredAt: 10, isArrival: false, receivedAt: 20 }
 
 function judged(signals: Record<string, unknown>, more: Partial<RawSet> = {}) {
   return judge(

@@ -28,6 +28,7 @@ export const counts: PipelineCounts = {
   sequenceGaps: 6,
   sequenceRepeats: 7,
   damage: { stretches: 8, lost: 9, last: 'a.spool@10' },
+  hostClockOffsetMs: -1_500,
 }
 
 export interface RunningApi {
@@ -79,6 +80,7 @@ export async function runningApi({
     desk: builtinDesk({ db: records.db, now: () => now }),
     now: () => now,
     telemetry: store,
+    clockReads: { clocks: async () => [], sequenceOf: async () => undefined },
     refresh: async () => {
       told.refreshed++
     },

@@ -1,0 +1,82 @@
+import { type Kysely, sql } from 'kysely'
+import type { Database } from '../records/tables.ts'
+import type { DeviceJump } from './clock-book.ts'
+import { type DeviceClock, deviceClock } from './device-clock.ts'
+import { lengthOf } from './judge-time.ts'
+
+const ROWS_AT_ONCE = 1_000
+/** Of a clock that jumps about, so many jumps a day are recorded; all are counted. */
+const JUMPS_A_DAY = 10
+const DAY_MS = 86_400_000
+const HOUR_MS = 3_600_000
+
+type SavedClock = Omit<DeviceClock, 'history'> & { readonly history: readonly (number | null)[] }
+
+/** Receipts that are recorded end here, epoch ms; what lies far ahead of the host's clock is left out. @returns 0 where there is none */
+export async function newestReceipt(db: Kysely<Database>, now: number): Promise<number> {
+  const { newest } = await db
+    .selectFrom('machine_status')
+    .select(({ fn }) => fn.max('last_seen_at').as('newest'))
+    .where('last_seen_at', '<', new Date(now + HOUR_MS))
+    .executeTakeFirstOrThrow()
+  return newest?.getTime() ?? 0
+}
+
+/** What was known of the clocks of devices when we stopped. */
+export async function restoreClocks(db: Kysely<Database>): Promise<[device: string, clock: DeviceClock][]> {
+  const rows = await db.selectFrom('device_clocks').selectAll().execute()
+  return rows.map(({ device, state }) => [device, restored(state as SavedClock)])
+}
+
+/** Writes what is known of clocks. */
+export async function saveClocks(
+  db: Kysely<Database>,
+  clocks: readonly (readonly [device: string, clock: DeviceClock])[],
+): Promise<void> {
+  const rows = clocks.map(([device, clock]) => ({
+    device,
+    state: JSON.stringify({ ...clock, history: Array.from(clock.history) }), // NaN becomes null
+  }))
+  for (let from = 0; from < rows.length; from += ROWS_AT_ONCE) {
+    await db
+      .insertInto('device_clocks')
+      .values(rows.slice(from, from + ROWS_AT_ONCE))
+      .onConflict((conflict) => conflict.column('device').doUpdateSet(({ ref }) => ({ state: ref('excluded.state') })))
+      .execute()
+  }
+}
+
+/** Until it is heard again it says nothing about our clock, which may have been changed meanwhile. */
+function restored({ history, ...saved }: SavedClock): DeviceClock {
+  const clock = deviceClock()
+  for (const [key, value] of Object.entries(saved)) {
+    if (value !== null && key in clock) Object.assign(clock, { [key]: value })
+  }
+  for (const [slot, offset] of history.entries()) clock.history[slot] = offset ?? Number.NaN
+  clock.heardAt = Number.NaN
+  clock.candidates = 0
+  return clock
+}
+
+/**
+ * Records jumps as doubts about the data of their machines. A device all of whose readings are refused may have none yet, whose
+ * jump is then only counted.
+ */
+export async function recordJumps(
+  db: Kysely<Database>,
+  jumps: readonly DeviceJump[],
+  machineOf: (device: string, at: number) => string,
+): Promise<void> {
+  for (const { device, at, from, to } of jumps) {
+    const machine = machineOf(device, at)
+    const detail = `the clock of ${device} was put ${to > from ? 'forward' : 'back'} by ${lengthOf(Math.abs(to - from))}`
+    await sql`
+      insert into data_quality_events (machine, kind, at, value, previous, detail)
+      select ${machine}, 'clock_jump', ${new Date(at)}, ${to / 1000}, ${from / 1000}, ${detail}
+      where exists (select from machines where id = ${machine})
+        and (select count(*) from data_quality_events
+          where machine = ${machine} and kind = 'clock_jump' and at > ${new Date(at - DAY_MS)}) < ${JUMPS_A_DAY}`.execute(
+      db,
+    )
+  }
+}
