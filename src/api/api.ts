@@ -16,6 +16,7 @@ import { auditRoutes } from './audit.ts'
 import { type ClockReads, clockRoutes } from './clocks.ts'
 import { counterRoutes } from './counters.ts'
 import { credentialRoutes } from './credentials.ts'
+import { fleetRoutes } from './fleet.ts'
 import { healthRoutes } from './health.ts'
 import { type IngestParts, ingestRoutes } from './ingest.ts'
 import { inspectionRoutes } from './inspections.ts'
@@ -94,6 +95,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
     [healthRoutes({ parts: parts.parts, metrics }), ingestRoutes({ ...parts, ...ingestSettings(config) })],
     [
       machineRoutes(parts),
+      fleetRoutes(parts),
       credentialRoutes(parts),
       readingRoutes({ telemetry: parts.telemetry, profileOf }),
       ruleRoutes(parts),

@@ -19,10 +19,12 @@ export type Problem = z.infer<typeof problemSchema>
 export class ApiProblem extends Error {
   override readonly name = 'ApiProblem'
   readonly status: number
+  readonly errors: Problem['errors']
 
-  constructor(status: number, detail: string) {
+  constructor(status: number, detail: string, errors?: Problem['errors']) {
     super(detail)
     this.status = status
+    this.errors = errors
   }
 }
 
@@ -44,6 +46,7 @@ const statusOfError: Readonly<Record<string, number>> = {
   ClockPolicyRefused: 400,
   CorrectionInvalid: 400,
   CredentialRefused: 400,
+  FleetTableUnreadable: 400,
   InspectionCursorInvalid: 400,
   MachineRefused: 400,
   OverrideRefused: 400,
@@ -101,7 +104,8 @@ function problemOf(error: FastifyError | ApiProblem, request: FastifyRequest): P
     return { ...aboutStatus(503), detail: 'the records cannot be reached, try again later', instance }
   const status = error instanceof ApiProblem ? error.status : (statusOfError[error.name] ?? error.statusCode ?? 500)
   if (status >= 500 && !(error instanceof ApiProblem)) return { ...aboutStatus(status), instance }
-  return { ...aboutStatus(status), detail: error.message, instance }
+  const errors = error instanceof ApiProblem ? error.errors : undefined
+  return { ...aboutStatus(status), detail: error.message, instance, ...(errors && { errors }) }
 }
 
 /** Errors of a connection to PostgreSQL: of the socket, or the classes 08 and 57P of its own codes. */

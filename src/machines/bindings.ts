@@ -46,24 +46,38 @@ export async function bindDevice(
   decision: Decision,
   moveHistory: MoveHistory,
 ): Promise<Rebinding> {
-  const { device, machine } = draft
+  const { device } = draft
   if (!DEVICE_ID.test(device)) throw new MachineRefused(`'${device}' is no device id: 1 to 64 of A–Z a–z 0–9 . _ -`)
   if (startOf(draft) >= endOf(draft)) throw new MachineRefused('a binding begins before it ends')
 
-  const rebinding = await db.transaction().execute(async (trx) => {
-    await lockRevisions(trx)
-    await currentMachine(trx, machine)
-    const overlapped = (await holding(trx, device)).filter((former) => overlap(former, draft))
-    for (const former of overlapped) await replace(trx, former, draft, decision)
-    const binding = await insert(trx, draft, decision)
-    const change = { before: { bindings: overlapped }, after: { binding } }
-    await recordChange(trx, { action: 'device.bind', subject: device, ...change }, decision)
-    const history = await historyOf(trx, draft, overlapped)
-    await planMoves(trx, history.moved)
-    return { binding, ...history }
-  })
+  const rebinding = await db.transaction().execute((trx) => bindWithin(trx, draft, decision))
   await finishMoves(db, moveHistory)
   return rebinding
+}
+
+/**
+ * As `bindDevice`, in the transaction that needs it; the history is moved by `finishMoves` afterwards.
+ *
+ * @param draft a device id, and a span that is not empty
+ * @throws {MachineUnknown}
+ * @throws {MachineRefused} the machine was merged into another
+ */
+export async function bindWithin(
+  trx: Transaction<Database>,
+  draft: BindingDraft,
+  decision: Decision,
+): Promise<Rebinding> {
+  const { device, machine } = draft
+  await lockRevisions(trx)
+  await currentMachine(trx, machine)
+  const overlapped = (await holding(trx, device)).filter((former) => overlap(former, draft))
+  for (const former of overlapped) await replace(trx, former, draft, decision)
+  const binding = await insert(trx, draft, decision)
+  const change = { before: { bindings: overlapped }, after: { binding } }
+  await recordChange(trx, { action: 'device.bind', subject: device, ...change }, decision)
+  const history = await historyOf(trx, draft, overlapped)
+  await planMoves(trx, history.moved)
+  return { binding, ...history }
 }
 
 export interface BindingQuery {

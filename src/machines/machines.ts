@@ -212,7 +212,8 @@ function selectMachines(db: Kysely<Database>) {
     ])
 }
 
-function checkFacts(
+/** @throws {MachineRefused} the catalogue has no such type or model, or there is no such time zone */
+export function checkFacts(
   catalogue: Catalogue,
   { timeZone }: MachineFacts,
   { type, model }: { type: string; model: string | null },
@@ -231,7 +232,7 @@ function checkFacts(
 }
 
 /** What is undefined keeps its value, or gets its default. */
-function columnsOf(facts: MachineFacts): Partial<Insertable<MachinesTable>> {
+export function columnsOf(facts: MachineFacts): Partial<Insertable<MachinesTable>> {
   const { type, model, serial, customer, site, region, timeZone, deliveredAt, contacts, language } = facts
   return {
     type,
@@ -248,9 +249,9 @@ function columnsOf(facts: MachineFacts): Partial<Insertable<MachinesTable>> {
 }
 
 /** The columns whose value changed, for the audit log. */
-function difference(
-  before: Selectable<MachinesTable>,
-  after: Selectable<MachinesTable>,
+export function difference(
+  before: Partial<Selectable<MachinesTable>>,
+  after: Partial<Selectable<MachinesTable>>,
 ): { before: object; after: object } {
   const changed = Object.entries(after).filter(
     ([name, value]) =>
