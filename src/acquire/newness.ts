@@ -1,5 +1,6 @@
 import type { ReadingSet, SignalValue } from '../reading.ts'
 import type { ReadingIdentity, StoredReading, StoredSet } from '../store/telemetry-store.ts'
+import { knownGaps } from './known-gaps.ts'
 import { type MachineSequence, type SequenceCounts, trackSequence } from './sequence.ts'
 
 /** A judged set with what of it was not known before. */
@@ -56,7 +57,12 @@ const FIND_AT_ONCE = 20_000 // a backlog of an offline week must not become one 
  */
 export async function openNewness(store: NewnessStore): Promise<Newness> {
   const marks = openMarks()
-  for (const mark of await store.highWaterMarks()) marks.raise(mark.machine, mark.signal, mark.measuredAt)
+  const gaps = knownGaps()
+  const raise = ({ machine, signal, measuredAt }: ReadingIdentity) => {
+    marks.raise(machine, signal, measuredAt)
+    gaps.forget(machine, measuredAt)
+  }
+  for (const mark of await store.highWaterMarks()) raise(mark)
   const sequence = trackSequence()
   let open = false
 
@@ -81,7 +87,8 @@ export async function openNewness(store: NewnessStore): Promise<Newness> {
           order = [...sets].sort((a, b) => a.measuredAt - b.measuredAt)
           old = marks.pass(order)
         }
-        const stored = old.size > 0 ? await findStored([...old.values()]) : []
+        const doubtful = [...old.values()].filter(({ machine, measuredAt }) => !gaps.hold(machine, measuredAt))
+        const stored = await findStored(doubtful)
         const decided = old.size > 0 ? decide(order, old, stored) : allNew(order)
         const bySet = order === sets ? undefined : new Map(decided.sets.map((item) => [item.set, item]))
         return {
@@ -90,6 +97,7 @@ export async function openNewness(store: NewnessStore): Promise<Newness> {
           commit() {
             marks.commit()
             for (const { machine, seq, measuredAt } of order) {
+              gaps.note(machine, measuredAt)
               if (seq !== undefined) sequence.note(machine, seq, measuredAt)
             }
             open = false
@@ -106,7 +114,7 @@ export async function openNewness(store: NewnessStore): Promise<Newness> {
       }
     },
     raise(found) {
-      for (const mark of found) marks.raise(mark.machine, mark.signal, mark.measuredAt)
+      for (const mark of found) raise(mark)
     },
     sequence: sequence.counts,
     sequenceOf: sequence.of,

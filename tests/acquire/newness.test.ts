@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { openNewness } from '../../src/acquire/newness.ts'
 import type { ReadingSet, SignalValue } from '../../src/reading.ts'
 import type { ReadingIdentity, StoredReading, StoredSet } from '../../src/store/telemetry-store.ts'
+import { seeded } from './seeded.ts'
 
 function set(measuredAt: number, values: Record<string, SignalValue>, more: Partial<ReadingSet> = {}): ReadingSet {
   return {
@@ -101,13 +102,13 @@ test('a set is stored when any of its values is new, and only that one goes on',
 
 test('what is late but unknown is stored', async () => {
   const { store, take } = await opened()
-  await take(set(10, { a: 1 }))
+  await take(set(1, { b: 1 }), set(10, { a: 1 }))
   expect((await take(set(4, { a: 2 }), set(3, { a: 3 }), set(4, { a: 2 }))).outcomes).toEqual([
     'stored',
     'stored',
     'duplicate',
   ])
-  expect(store.values()).toEqual(['a@10=1', 'a@3=3', 'a@4=2'])
+  expect(store.values()).toEqual(['a@10=1', 'a@3=3', 'a@4=2', 'b@1=1'])
   expect(store.finds).toBe(1)
 })
 
@@ -194,12 +195,96 @@ test('a batch that the store did not take is new when it comes again', async () 
 
 test('a store that cannot be asked changes nothing', async () => {
   const { store, newness, take } = await opened()
-  await take(set(5, { a: 1 }))
+  await take(set(1, { a: 1 }), set(5, { a: 1 }))
   store.failing = true
   await expect(newness.judge([set(4, { a: 1 })])).rejects.toThrow('away')
   store.failing = false
   expect((await take(set(4, { a: 1 }))).outcomes).toEqual(['stored'])
 })
+
+const second = 1_000
+const hour = 3_600_000
+
+test('backlog of a dead zone needs no look into the store, newest first and between what is live', async () => {
+  const { store, take } = await opened()
+  await take(set(0, { a: 1, b: 1 }))
+  await take(set(2 * hour, { a: 1, b: 1 }))
+  for (let at = 2 * hour - 10 * second, live = 2 * hour; at > 0; at -= 10 * second) {
+    live += 10 * second
+    const { outcomes } = await take(set(at, { a: at, b: 1 }), set(live, { a: 1 }))
+    expect(outcomes).toEqual(['stored', 'stored'])
+  }
+  expect(store.asked).toBeLessThan(12) // the last minute of it, where the gap has become as short as any
+  const asked = store.asked
+  expect((await take(set(hour, { a: hour, b: 1 }))).outcomes).toEqual(['duplicate'])
+  expect(store.asked).toBe(asked + 2)
+})
+
+test('what came into the store by another way is looked for where a gap was known', async () => {
+  const { store, newness, take } = await opened()
+  await take(set(0, { a: 1 }), set(2 * hour, { a: 1 }))
+  store.put({ append: [{ machine: 'm', measuredAt: hour, values: new Map([['a', 1]]) }], replacing: [] })
+  newness.raise([{ machine: 'm', signal: 'a', measuredAt: 2 * hour }])
+  expect((await take(set(hour, { a: 1 }))).outcomes).toEqual(['duplicate'])
+})
+
+test('whatever comes in whatever order, again, over restarts and failures: newness is what a plain list says', async () => {
+  for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+    const random = seeded(seed)
+    const upTo = (most: number) => Math.floor(random() * most)
+    const store = shelf()
+    const model = new Map<string, SignalValue>()
+    let newness = await openNewness(store)
+    let clock = 100 * hour
+    for (let round = 0; round < 150; round++) {
+      clock += [0, 10 * second, 10 * second, hour][upTo(4)] as number
+      const sets = Array.from({ length: 1 + upTo(8) }, () => {
+        const age = [0, upTo(5) * 10 * second, upTo(400) * 10 * second, upTo(100) * hour][upTo(4)] as number
+        const values = Object.fromEntries(['a', 'b', 'c'].slice(0, 1 + upTo(3)).map((signal) => [signal, upTo(3)]))
+        return set(clock - age, values, { machine: ['m', 'n'][upTo(2)] as string })
+      })
+      const batch = await newness.judge(sets)
+      const chance = random()
+      if (chance < 0.1) {
+        batch.rollback()
+        if (chance < 0.05) {
+          store.put(batch) // it was stored, and nobody was told
+          takeInto(model, sets)
+        }
+        newness.raise(await store.highWaterMarks())
+        continue
+      }
+      expect(
+        batch.sets.map(({ outcome }) => outcome),
+        `seed ${seed}, round ${round}`,
+      ).toEqual(takeInto(model, sets))
+      store.put(batch)
+      batch.commit()
+      if (chance > 0.97) newness = await openNewness(store)
+    }
+    expect(store.values().length).toBe(model.size)
+    expect(store.values()).toEqual(
+      [...model].map(([key, value]) => `${key.split('/')[1]}=${JSON.stringify(value)}`).sort(),
+    )
+  }
+})
+
+/** A plain list of everything: a set is new when it changes it. */
+function takeInto(model: Map<string, SignalValue>, sets: readonly ReadingSet[]): string[] {
+  const inOrder = [...sets].sort((a, b) => a.measuredAt - b.measuredAt)
+  const outcomes = new Map(
+    inOrder.map((item) => {
+      let isNew = false
+      for (const [signal, value] of item.values) {
+        const key = `${item.machine}/${signal}@${item.measuredAt}`
+        if (model.get(key) !== value) isNew = true
+        model.set(key, value)
+      }
+      return [item, isNew ? 'stored' : 'duplicate']
+    }),
+  )
+  return sets.map((item) => outcomes.get(item) as string)
+}
 
 test('marks that came by another way are taken over', async () => {
   const { store, newness, take } = await opened()
