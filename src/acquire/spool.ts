@@ -78,6 +78,7 @@ interface OpenSegment {
   size: number
 }
 
+const FIRST_RETRY_MS = 50
 const RETRY_MS = 1_000
 const DISK_LOOK_MS = 10_000
 const SEGMENTS_OF_BUDGET = 16 // so that room comes in small steps
@@ -199,7 +200,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   /** Writes the group until it is durable. @returns false where the spool was closed before */
   const makeDurable = async (group: SpoolGroup): Promise<boolean> => {
     writeHead(group.buffer, group.base, lifetime, group.ordinal)
-    for (;;) {
+    for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, RETRY_MS)) {
       if (!(await awaitRoom(group))) return false
       try {
         await write(group)
@@ -214,7 +215,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
         if (closed) return false
         if (isDiskFull(error)) await segments.trim(Number.POSITIVE_INFINITY)
         await lookAtDisk()
-        if (!closed) await wait(RETRY_MS)
+        if (!closed) await wait(pauseMs)
       }
     }
   }
