@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, vi } from 'vitest'
@@ -22,15 +22,15 @@ const log = openLog('test', 'silent')
 /** A pipeline over real engines, with what its parts do beside. */
 export async function runningPipeline(
   records: Records,
-  options: { codecs?: Codec[]; wrap?: (store: TelemetryStore) => TelemetryStore } = {},
+  options: { codecs?: Codec[]; wrap?: (store: TelemetryStore) => TelemetryStore; spoolFolder?: string } = {},
 ) {
   const folder = mkdtempSync(join(tmpdir(), 'outrigger-pipeline-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-  const spoolFolder = join(folder, 'spool')
-  mkdirSync(spoolFolder)
+  const spoolFolder = options.spoolFolder ?? join(folder, 'spool')
   const spool = await openSpool({ folder: spoolFolder, kindOf: (topic) => messageKind(topic, ''), log })
   const store = await openDuckdbStore({ file: join(folder, 'telemetry.duckdb'), threads: 1 })
   const receipts = openReceipts()
+  receipts.add(spool.waitingAtStart)
   const registry = await openRegistry(records.db, catalogue, Date.now())
   const clocks = await openClocks(records.db, { machineOf: registry.resolve, log })
   const pipeline = await startPipeline({
@@ -57,6 +57,7 @@ export async function runningPipeline(
     receipts.add(tally)
     pipeline.committed(position)
   })
+  pipeline.committed(spool.committed)
   onTestFinished(async () => {
     await pipeline.stop()
     await spool.close()
