@@ -1,8 +1,11 @@
 import { once } from 'node:events'
+import { copyFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { client, until } from './broker-case.ts'
+import { certificates, hasOpenssl } from './certificates.ts'
 import {
   aedesServer,
   freePort,
@@ -12,6 +15,7 @@ import {
   mosquittoServer,
   type TestServer,
 } from './external-case.ts'
+import { temporaryFolder } from './spool-case.ts'
 import { tcpProxy } from './tcp-proxy.ts'
 
 const telemetry = 'machines/pump-1/telemetry'
@@ -320,6 +324,55 @@ describe.skipIf(!hasMosquitto)('Mosquitto as we ship its configuration, MQTT 5',
     await until(() => ours.note()?.includes('may be in use twice') ?? false)
     expect(ours.note()).toMatch(
       /: the connection was lost at once, \d times in a row: MQTT_CLIENT_ID outrigger-test may/,
+    )
+  })
+})
+
+describe.skipIf(!hasMosquitto || !hasOpenssl)('Mosquitto over TLS and WebSocket', () => {
+  test('every protocol carries messages in both directions, with a certificate of ours where one is asked for', async () => {
+    const files = certificates()
+    const { cert, key } = files.server
+    const [tls, ws, wss] = [await freePort(), await freePort(), await freePort()]
+    const secure = [`certfile ${cert}`, `keyfile ${key}`, `cafile ${files.ca}`, 'require_certificate true']
+    const broker = await mosquittoServer([
+      `listener ${tls} 127.0.0.1`,
+      ...secure,
+      `listener ${ws} 127.0.0.1`,
+      'protocol websockets',
+      `listener ${wss} 127.0.0.1`,
+      'protocol websockets',
+      ...secure,
+    ])
+    const machine = await client(broker)
+    const trusted = { ca: files.ca, ...files.client }
+    for (const url of [`mqtts://127.0.0.1:${tls}`, `ws://127.0.0.1:${ws}/mqtt`, `wss://127.0.0.1:${wss}/mqtt`]) {
+      const ours = front({ address: url }, url.startsWith('ws:') ? {} : { tls: trusted })
+      await until(() => ours.connected())
+      for (let i = 0; i < 500; i++) machine.publish(telemetry, String(i), { qos: 1 })
+      await until(() => ours.arrivals.length === 500)
+      expect(ours.texts()).toEqual(Array.from({ length: 500 }, (_, i) => String(i)))
+      await ours.publish('machines/pump-1/advice', url, { retain: true })
+      await ours.close()
+    }
+  })
+
+  test('a broker whose certificate is not trusted is not spoken to, and why is told; a renewed file counts at once', async () => {
+    const files = certificates()
+    const { cert, key } = files.server
+    const port = await freePort()
+    await mosquittoServer([`listener ${port} 127.0.0.1`, `certfile ${cert}`, `keyfile ${key}`])
+    const ca = join(temporaryFolder(), 'ca.pem')
+    copyFileSync(certificates().ca, ca)
+    const ours = front({ address: `mqtts://127.0.0.1:${port}` }, { tls: { ca } })
+    await until(() => /since 20.*: .*certificate/.test(ours.note() ?? ''))
+    expect(ours.connected()).toBe(false)
+    copyFileSync(files.ca, ca)
+    await until(() => ours.connected())
+  })
+
+  test('a certificate file that is not there stops the start', () => {
+    expect(() => front({ address: 'mqtts://127.0.0.1:1' }, { tls: { ca: '/nowhere/ca.pem' } })).toThrow(
+      '/nowhere/ca.pem',
     )
   })
 })
