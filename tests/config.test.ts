@@ -39,6 +39,22 @@ for (const { name, environment, fault } of [
     environment: { MQTT_TOPIC_PREFIX: 'fleet' },
     fault: 'MQTT_TOPIC_PREFIX',
   },
+  {
+    name: 'a group of processes without a client id of its own',
+    environment: { MQTT_URL: 'mqtt://broker', MQTT_SHARE: 'fleet' },
+    fault: 'MQTT_CLIENT_ID',
+  },
+  { name: 'a group without a broker', environment: { MQTT_SHARE: 'fleet', MQTT_CLIENT_ID: 'a' }, fault: 'MQTT_URL' },
+  {
+    name: 'a certificate for a broker that is not spoken to over TLS',
+    environment: { MQTT_URL: 'mqtt://broker', MQTT_CA: 'ca.pem' },
+    fault: 'MQTT_CA',
+  },
+  {
+    name: 'a certificate without its key',
+    environment: { MQTT_URL: 'mqtts://broker', MQTT_CERT: 'outrigger.pem' },
+    fault: 'MQTT_KEY',
+  },
 ]) {
   test(`the start is refused: ${name}`, () => expect(() => readConfig(environment)).toThrow(fault))
 }

@@ -216,6 +216,7 @@ function clientOptions(options: ExternalBrokerOptions, protocolVersion: 4 | 5): 
     reconnectOnConnackError: true,
     connectTimeout: 10_000,
     queueQoSZero: false,
+    query: {}, // or a client id in the URL would silently take the place of ours
     rejectUnauthorized: true,
     ...readTls(options.tls),
     ...(protocolVersion === 5 && { properties: { sessionExpiryInterval: FOR_EVER, receiveMaximum } }),
@@ -239,10 +240,14 @@ function tapStream(client: MqttClient, { tls, log }: ExternalBrokerOptions, tap:
 }
 
 function readTls({ ca, cert, key }: TlsFiles = {}): Pick<IClientOptions, 'ca' | 'cert' | 'key'> {
-  return {
-    ...(ca && { ca: readFileSync(ca) }),
-    ...(cert && { cert: readFileSync(cert) }),
-    ...(key && { key: readFileSync(key) }),
+  try {
+    return {
+      ...(ca && { ca: readFileSync(ca) }),
+      ...(cert && { cert: readFileSync(cert) }),
+      ...(key && { key: readFileSync(key) }),
+    }
+  } catch (error) {
+    throw new Error(`a file of MQTT_CA, MQTT_CERT and MQTT_KEY cannot be read: ${(error as Error).message}`)
   }
 }
 

@@ -64,12 +64,18 @@ export async function aedesServer(
   }
 }
 
+export interface Mosquitto extends TestServer {
+  start(): Promise<void>
+  /** As its operator would, or as a power cut would. */
+  stop(signal?: 'SIGTERM' | 'SIGKILL'): Promise<void>
+}
+
 /**
  * Mosquitto with the configuration that we ship; only port and folder are others.
  *
  * @param more lines at its end
  */
-export async function mosquittoServer(more: readonly string[] = []): Promise<TestServer & { readonly port: number }> {
+export async function mosquittoServer(more: readonly string[] = []): Promise<Mosquitto> {
   const folder = temporaryFolder()
   chmodSync(folder, 0o777) // started by root, Mosquitto runs under an account of its own
   const port = await freePort()
@@ -89,17 +95,18 @@ export async function mosquittoServer(more: readonly string[] = []): Promise<Tes
     await until(() => output.includes('running') || started.exitCode !== null)
     if (started.exitCode !== null) throw new Error(output)
   }
-  const stop = async () => {
-    if (!server || server.exitCode !== null) return
+  const stop = async (signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM') => {
+    if (!server || server.exitCode !== null || server.signalCode !== null) return
     const gone = once(server, 'exit')
-    server.kill('SIGTERM')
+    server.kill(signal)
     await gone
   }
   await start()
-  onTestFinished(stop)
+  onTestFinished(() => stop())
   return {
-    port,
     address: `mqtt://127.0.0.1:${port}`,
+    start,
+    stop,
     async restart() {
       await stop()
       await start()
