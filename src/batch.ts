@@ -17,6 +17,8 @@ interface SetOfBatch {
 
 /** A status or fault message, with the machine it is about. */
 export type Notice = {
+  /** The id of the topic, before binding. */
+  readonly device: string
   readonly machine: string
   readonly position: number
   readonly measuredAt: number
@@ -122,7 +124,7 @@ function noticeOf(
   position: number,
   receivedAt: number,
 ): Notice {
-  const about = { machine, position, measuredAt, receivedAt }
+  const about = { device: decoded.device, machine, position, measuredAt, receivedAt }
   if (decoded.kind === 'faults') return { kind: 'faults', ...about, codes: decoded.codes }
   return { kind: 'status', ...about, online: decoded.kind === 'status' && decoded.online }
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import type { FastifyInstance } from 'fastify'
@@ -111,6 +112,9 @@ const offered: OfficeThread = {
       moveHistory,
       inject: (topic, bytes, receivedAt) => inject([{ topic, bytes, receivedAt }]),
       bulkStarted: bulks.poke,
+      messagesOf: (devices) => pipeline.ask.messagesOf(devices),
+      connectionsOf: (id) => receiving.ask.connectionsOf(id),
+      spoolFolder: join(dataFolder, 'spool'),
       admit: (login, machine) => receiving.ask.admit(login, machine),
       take: (topic, bytes) => receiving.hand([bytes.buffer as ArrayBuffer], 'take', topic, bytes),
       changed: noteChange,

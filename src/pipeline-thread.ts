@@ -74,6 +74,7 @@ const offered: PipelineThread = {
   sequenceOf: (machine) => started().sequenceOf(machine),
   counts: () => started().counts(),
   cpuSeconds: threadCpuSeconds,
+  messagesOf: (devices) => started().messagesOf(devices),
   state() {
     const trouble = pipeline ? pipeline.trouble() : 'not started yet'
     return { part: 'pipeline', ready: trouble === undefined, note: trouble ?? damageNote(pipeline?.counts().damage) }

@@ -6,6 +6,7 @@ import { openCounts, type Receipts } from './acquire/counts.ts'
 import type { HostVerdict } from './acquire/host-clock.ts'
 import type { RejectionReason } from './acquire/judge.ts'
 import type { Codec, SpooledMessage } from './acquire/message.ts'
+import { openMessageLog } from './acquire/message-log.ts'
 import type { Newness, NewnessOfBatch } from './acquire/newness.ts'
 import { keepInQuarantine } from './acquire/quarantine.ts'
 import { keepWithinBudget } from './acquire/quarantine-budget.ts'
@@ -21,12 +22,13 @@ import type { Episode, Transition } from './detect/transition.ts'
 import { markCorrectionsApplied, pendingCorrections, recordLedgers } from './features/hours-ledger-records.ts'
 import { addAll, detectBatch, emptyFindings, type Findings, newsOf, noteHours, noteLedger } from './findings.ts'
 import type { Log } from './log.ts'
+import { logOutcomes } from './log-outcomes.ts'
 import { recordStatus } from './machine-status.ts'
 import type { HistoryMove } from './machines/history-moves.ts'
 import type { RegisteredMachine, Registry } from './machines/registry.ts'
 import type { Database } from './records/tables.ts'
 import type { TelemetryStore } from './store/telemetry-store.ts'
-import type { PipelineCounts } from './threads.ts'
+import type { LoggedDevices, PipelineCounts } from './threads.ts'
 import { detectorContext, openWorkspaces, saveWorkspaces, type Workspace, type WorkspaceSettings } from './workspace.ts'
 
 export interface PipelineParts {
@@ -65,6 +67,8 @@ export interface Pipeline {
   refresh(): Promise<void>
   sequenceOf(machine: string): MachineSequence | undefined
   counts(): PipelineCounts
+  /** The last messages of each of these devices, and what became of them. */
+  messagesOf(devices: readonly string[]): LoggedDevices
   /** Why nothing moves; undefined: it does. */
   trouble(): string | undefined
   stop(): Promise<void>
@@ -96,11 +100,14 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   const reader = openSpoolReader({ folder: spoolFolder, from: parts.checkpoint, log })
   const workspaces = openWorkspaces(db, settings)
   const counts = openCounts(receipts)
+  const messageLog = openMessageLog()
+  const loggedSince = Date.now()
   const rejected = new Map<RejectionReason, number>()
   let unknownSignals = 0
   let conflicts = 0
   let recorded = await recordedProgress(db)
   let committed = 0
+  let worked = parts.checkpoint
   let trouble: string | undefined
   let stopping = false
   let wake = () => {}
@@ -151,6 +158,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
 
   /** The spool may forget what is recorded and stored. An older checkpoint is no loss: what is read again is recognised. */
   async function moveOn(position: number): Promise<void> {
+    worked = position
     await writeCheckpoint(spoolFolder, position).catch((error: unknown) =>
       log.warn({ err: error, folder: spoolFolder }, 'the checkpoint of the spool cannot be written'),
     )
@@ -230,6 +238,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     for (const [reason, count] of batch.rejected) rejected.set(reason, (rejected.get(reason) ?? 0) + count)
     unknownSignals += batch.unknownSignals
     conflicts += judged.conflicts
+    logOutcomes(messageLog, batch, judged, parts.prefix)
   }
 
   /**
@@ -430,14 +439,15 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     const { position, next, receivedAt, topic, payload: bytes } = message
     log.error({ err: fault, topic, position }, 'a message could not be judged, it is kept in quarantine')
     const end = Math.max(next, recorded)
+    const device = deviceOfTopic(topic, parts.prefix)
     await db.transaction().execute(async (trx) => {
       const detail = `judging it failed: ${fault.message}`
-      const device = deviceOfTopic(topic, parts.prefix)
       await keepInQuarantine(trx, [{ position, item: 0, receivedAt, topic, device, reason: 'failed', detail, bytes }])
       await saveProgress(trx, end)
     })
     recorded = end
     counts.settle({ messages: [message], stored: 0, duplicate: 0, quarantined: 1 })
+    if (device !== undefined) messageLog.note(device, message, message.kind, 'quarantined', 'failed')
     await moveOn(next)
   }
 
@@ -517,6 +527,12 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         hostClockOffsetMs: clocks.host().offsetMs,
       }
     },
+    messagesOf: (devices) => ({
+      since: loggedSince,
+      worked,
+      committed,
+      messages: devices.flatMap((device) => messageLog.of(device).map((message) => ({ device, ...message }))),
+    }),
     trouble: () => trouble,
     async stop() {
       stopping = true

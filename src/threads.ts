@@ -4,6 +4,7 @@ import type { ClockView, ClockViewQuery } from './acquire/clock-view.ts'
 import type { ConnectionEvent } from './acquire/connection-log.ts'
 import type { HostVerdict } from './acquire/host-clock.ts'
 import type { HttpAdmission, HttpLogin } from './acquire/http-topic.ts'
+import type { LoggedMessage } from './acquire/message-log.ts'
 import type { MachineSequence } from './acquire/sequence.ts'
 import type { SpoolDamage } from './acquire/spool-reader.ts'
 import type { SpoolStatus } from './acquire/spool-status.ts'
@@ -81,6 +82,16 @@ export interface PipelineCounts {
   readonly hostClockOffsetMs: number | undefined
 }
 
+/** What the second thread remembers of the last messages of some devices. */
+export interface LoggedDevices {
+  /** Since when it remembers, epoch ms. */
+  readonly since: number
+  /** What stands from here to `committed` in the spool is not in it yet. */
+  readonly worked: number
+  readonly committed: number
+  readonly messages: readonly (LoggedMessage & { readonly device: string })[]
+}
+
 /** The second thread: tails the spool, judges, detects, stores; answers reads of telemetry. */
 export interface PipelineThread {
   /** @returns the newest receipt that is recorded, epoch ms; 0: there is none */
@@ -95,6 +106,7 @@ export interface PipelineThread {
   clocks(query: ClockViewQuery): ClockView[]
   sequenceOf(machine: string): MachineSequence | undefined
   counts(): PipelineCounts
+  messagesOf(devices: readonly string[]): LoggedDevices
   state(): PartState
   cpuSeconds(): number | undefined
   range(query: RangeQuery, limit: number): Promise<Point[]>

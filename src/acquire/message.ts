@@ -28,17 +28,19 @@ export interface SpooledMessage extends Arrival {
 }
 
 /** Why something went to quarantine. */
-export type QuarantineReason =
-  | 'topic' // nobody's topic, or an id that is none
-  | 'encoding' // not UTF-8, not JSON, nested too deep
-  | 'empty' // no bytes, or an array without sets
-  | 'shape' // JSON, but not a reading set, fault list or status
-  | 'time' // no usable time
-  | 'clock' // more than 5 min ahead of arrival
-  | 'values' // no usable value
-  | 'retention' // older than what is kept
-  | 'failed' // we failed at it, which is for us to mend
-  | 'damaged' // the spool could not be read there
+export const QUARANTINE_REASONS = [
+  'topic', // nobody's topic, or an id that is none
+  'encoding', // not UTF-8, not JSON, nested too deep
+  'empty', // no bytes, or an array without sets
+  'shape', // JSON, but not a reading set, fault list or status
+  'time', // no usable time
+  'clock', // more than 5 min ahead of arrival
+  'values', // no usable value
+  'retention', // older than what is kept
+  'failed', // we failed at it, which is for us to mend
+  'damaged', // the spool could not be read there
+] as const
+export type QuarantineReason = (typeof QUARANTINE_REASONS)[number]
 
 /** Why something cannot be used, with a detail for the person who looks at it. */
 export interface Refusal {

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Kysely } from 'kysely'
 import type { AccessKey } from '../acquire/access-key.ts'
+import { jsonCodec } from '../acquire/json-codec.ts'
 import type { SpoolStatus } from '../acquire/spool-status.ts'
 import type { TicketDesk } from '../advise/desk.ts'
 import type { Catalogue } from '../catalogue/catalogue.ts'
@@ -27,6 +28,7 @@ import { quarantineBulkRoutes } from './quarantine-bulk.ts'
 import { readingRoutes, type TelemetryReads } from './readings.ts'
 import { ruleRoutes } from './rules.ts'
 import { buildServer } from './server.ts'
+import { type TailRouteParts, tailRoutes } from './tail.ts'
 import { workRoutes } from './work.ts'
 
 export interface ApiParts {
@@ -47,6 +49,9 @@ export interface ApiParts {
   readonly moveHistory: MoveHistory
   /** Puts a message into the spool again, as of its first receipt (epoch ms); resolves when it is durable. */
   readonly inject: (topic: string, bytes: Uint8Array, receivedAt: number) => Promise<void>
+  readonly messagesOf: TailRouteParts['messagesOf']
+  readonly connectionsOf: TailRouteParts['connectionsOf']
+  readonly spoolFolder: string
   /** Asks the broker's book who sends over HTTP. */
   readonly admit: IngestParts['admit']
   /** Puts what came over HTTP into the spool; resolves when it is durable. */
@@ -104,6 +109,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
       alarmRoutes(parts),
       workRoutes(parts),
       inspectionRoutes(parts),
+      tailRoutes({ ...parts, ...tailSettings(config) }),
       quarantineRoutes(parts),
       quarantineBulkRoutes(parts),
       auditRoutes(parts),
@@ -117,4 +123,8 @@ function ingestSettings(config: ApiParts['config']): Pick<IngestParts, 'token' |
     prefix: config.MQTT_TOPIC_PREFIX,
     maxBytes: config.MQTT_MAX_PACKET_BYTES,
   }
+}
+
+function tailSettings({ MQTT_TOPIC_PREFIX: prefix }: ApiParts['config']): Pick<TailRouteParts, 'prefix' | 'codecs'> {
+  return { prefix, codecs: [jsonCodec({ prefix })] }
 }

@@ -88,6 +88,9 @@ export async function runningApi({
     inject: async (topic, bytes) => {
       injected.push({ topic, bytes: Buffer.from(bytes) })
     },
+    messagesOf: async () => ({ since: now, worked: 0, committed: 0, messages: [] }),
+    connectionsOf: async () => [],
+    spoolFolder: folder,
     admit: async () => ({ refused: 'unknown' }),
     take: async (topic, bytes) => {
       injected.push({ topic, bytes: Buffer.from(bytes) })
