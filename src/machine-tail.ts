@@ -201,7 +201,15 @@ function rejectedIn(
   const rejected: Rejection[] = []
   for (const raw of decoded.sets) {
     if ('reason' in raw || raw.device !== device) continue
-    const context = { machine: device, profile, modeCodes, modeNames, measuredAt: raw.measuredAt, receivedAt }
+    const context = {
+      machine: device,
+      profile,
+      modeCodes,
+      modeNames,
+      measuredAt: raw.measuredAt,
+      isArrival: false,
+      receivedAt,
+    }
     rejected.push(...judge(raw, context).rejected)
     if (rejected.length >= REJECTED) break
   }
