@@ -1,7 +1,7 @@
 import { QUARANTINE_REASONS, type QuarantineReason } from './message.ts'
 
 /** What a message of a device was, as far as the device is concerned. */
-export const LOGGED_KINDS = ['telemetry', 'gateway', 'faults', 'status', 'other'] as const
+const LOGGED_KINDS = ['telemetry', 'gateway', 'faults', 'status', 'other'] as const
 export type LoggedKind = (typeof LOGGED_KINDS)[number]
 
 /** One of the last messages of a device, and what became of it. Its bytes are in the spool, for as long as that keeps them. */
