@@ -27,6 +27,7 @@ async function bench(options: BenchOptions): Promise<number> {
     () => stop.abort(),
     () => process.exit(130),
   )
+  process.on('SIGHUP', () => stop.abort()) // the terminal is gone
   const begun = performance.now()
   const say = (line: string) => {
     const seconds = Math.round((performance.now() - begun) / 1000)

@@ -61,14 +61,28 @@ export async function phase<T>(run: Run, name: string, work: () => Promise<T>): 
   run.say(name)
   try {
     run.workplace.signal.throwIfAborted()
-    if (run.endsAt - performance.now() < LEAST_MS) throw new Error('no time is left for it')
-    return await work()
+    const leftMs = run.endsAt - performance.now()
+    if (leftMs < LEAST_MS) throw new Error('no time is left for it')
+    return await within(leftMs, work())
   } catch (error) {
     run.workplace.signal.throwIfAborted()
     const reason = error instanceof Error ? error.message : String(error)
     run.figures.failures.push({ phase: name, reason })
     run.say(`  failed: ${reason}`)
     return undefined
+  }
+}
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  const late = new AbortController()
+  const expired = delay(ms, undefined, { signal: late.signal }).then(() => {
+    throw new Error('no time was left for it')
+  })
+  try {
+    return await Promise.race([work, expired])
+  } finally {
+    expired.catch(() => {})
+    late.abort()
   }
 }
 

@@ -28,8 +28,6 @@ export interface Service {
 }
 
 const START_MS = 60_000
-/** A request waits for the batch that is under way: together they wait once. */
-const REGISTER_AT_ONCE = 32
 
 /** Starts the service as `npm start` does, with default settings but for free ports, and waits until it is ready. */
 export async function startService(workplace: Workplace, folder: string): Promise<Service> {
@@ -49,7 +47,7 @@ export async function startService(workplace: Workplace, folder: string): Promis
   const readySeconds = (performance.now() - begun) / 1000
 
   async function metrics(): Promise<Map<string, number>> {
-    const answer = await fetch(`${api}/metrics`, { signal: workplace.signal })
+    const answer = await workplace.unlessStopped(fetch(`${api}/metrics`))
     const samples = new Map<string, number>()
     for (const line of (await answer.text()).split('\n')) {
       const cut = line.lastIndexOf(' ')
@@ -63,20 +61,13 @@ export async function startService(workplace: Workplace, folder: string): Promis
     folder,
     port,
     readySeconds,
-    async register(machines) {
-      const left = machines.values()
-      await Promise.all(
-        Array.from({ length: REGISTER_AT_ONCE }, async () => {
-          for (const id of left) await register(api, id, workplace.signal)
-        }),
-      )
-    },
+    register: (machines) => workplace.unlessStopped(register(api, machines)),
     metrics,
     async drained(ms) {
       await workplace.until(async () => ((await waiting(metrics)) === 0 ? true : undefined), {
         awaited: 'everything is stored',
         ms,
-        everyMs: 200,
+        everyMs: 500,
       })
     },
     async kill() {
@@ -113,13 +104,12 @@ async function isReady(api: string): Promise<true | undefined> {
   return answer?.status === 200 ? true : undefined
 }
 
-async function register(api: string, id: string, signal: AbortSignal): Promise<void> {
-  const answer = await fetch(`${api}/api/v1/machines`, {
+async function register(api: string, machines: readonly string[]): Promise<void> {
+  const answer = await fetch(`${api}/api/v1/machines/import?user=bench`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ id, type: 'boom_pump', user: 'bench' }),
-    signal,
+    body: JSON.stringify({ rows: machines.map((machine) => ({ machine, type: 'boom_pump' })) }),
   })
-  if (!answer.ok) throw new Error(`machine ${id} cannot be registered: ${await answer.text()}`)
-  await answer.arrayBuffer()
+  const body = await answer.text()
+  if (!answer.ok) throw new Error(`the machines cannot be registered: ${body}`)
 }
