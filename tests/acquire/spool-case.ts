@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
@@ -58,4 +58,10 @@ export function readAll(
 
 export function texts(messages: readonly SpooledMessage[]): string[] {
   return messages.map(({ payload }) => payload.toString())
+}
+
+export function damageFile(path: string, damage: (bytes: Buffer) => void): void {
+  const bytes = readFileSync(path)
+  damage(bytes)
+  writeFileSync(path, bytes)
 }

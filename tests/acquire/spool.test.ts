@@ -14,13 +14,7 @@ import { readCheckpoint, writeCheckpoint } from '../../src/acquire/checkpoint.ts
 import { tallyPlace } from '../../src/acquire/message-tally.ts'
 import { HEAD_BYTES } from '../../src/acquire/spool-format.ts'
 import { openSpoolReader } from '../../src/acquire/spool-reader.ts'
-import { incoming, log, readAll, spoolIn, temporaryFolder, texts } from './spool-case.ts'
-
-function damageFile(path: string, damage: (bytes: Buffer) => void): void {
-  const bytes = readFileSync(path)
-  damage(bytes)
-  writeFileSync(path, bytes)
-}
+import { damageFile, incoming, log, readAll, spoolIn, temporaryFolder, texts } from './spool-case.ts'
 
 const names = (folder: string) => readdirSync(folder).filter((name) => name.endsWith('.spool'))
 
