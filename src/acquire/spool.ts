@@ -95,6 +95,7 @@ const KEPT_TOPICS = 50_000
 export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const { folder, budgetBytes = 4 * 2 ** 30, historyBytes = 0, kindOf, disk = nodeDisk, log } = options
   const segmentBytes = Math.min(options.segmentBytes ?? 16 << 20, Math.floor(budgetBytes / SEGMENTS_OF_BUDGET))
+  const groupBytes = Math.min(GROUP_BYTES, segmentBytes)
   mkdirSync(folder, { recursive: true })
   const checkpoint = readCheckpoint(folder)
   const survey = surveySpool(listSegments(folder), checkpoint)
@@ -262,7 +263,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       if (closed) return Promise.reject(new Error('the spool is closed'))
       const topic = topicOf(message.topic)
       const size = recordBytes(message, topic)
-      if (filling.used + size > GROUP_BYTES && !isEmpty(filling)) queued.push(takeFilling())
+      if (filling.used + size > groupBytes && !isEmpty(filling)) queued.push(takeFilling())
       addToGroup(filling, message, topic)
       unsafeBytes += size
       if (unsafeBytes >= FULL_BYTES) full = true
