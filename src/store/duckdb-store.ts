@@ -13,6 +13,7 @@ import type {
   StoredSet,
   TelemetryStore,
 } from './telemetry-store.ts'
+import { timeClusters } from './time-clusters.ts'
 
 export interface DuckdbStoreConfig {
   /** Path of the database file; its log (`.wal`) and overflow (`.tmp`) stand beside it. */
@@ -145,6 +146,28 @@ async function openOnce({ file, memoryLimitMb, threads }: Required<DuckdbStoreCo
     return machineId === undefined || signalId === undefined ? undefined : { machineId, signalId }
   }
 
+  /** Adds what the store has of readings that are not far apart in time. */
+  async function findCluster(asked: readonly ReadingIdentity[], found: StoredReading[]): Promise<void> {
+    const rows = await read(async (connection) => {
+      const machineIds = asked.map(({ machine }) => machines.ids.get(machine) as number)
+      const signalIds = asked.map(({ signal }) => signals.ids.get(signal) as number)
+      await ask(connection, machineIds, signalIds, asked)
+      return rowsOf<readonly [machine: number, signal: number, ...ReadingRow]>(
+        connection,
+        `SELECT reading.machine, reading.signal, ${READING_COLUMNS.replace('measured_at', 'reading.measured_at')}
+         FROM reading JOIN asked ON ${IS_ASKED('reading')}`,
+      )
+    }, 'judgement')
+    for (const [machineId, signalId, ...row] of rows) {
+      found.push({
+        machine: machines.names[machineId] as string,
+        signal: signals.names[signalId] as string,
+        measuredAt: row[0],
+        value: storedValue(row),
+      })
+    }
+  }
+
   return {
     async append(sets, replacing = []) {
       if (sets.length + replacing.length === 0) return
@@ -187,26 +210,7 @@ async function openOnce({ file, memoryLimitMb, threads }: Required<DuckdbStoreCo
         if (measuredAt === newest.measuredAt) found.push({ machine, signal, measuredAt, value: newest.value })
         else asked.push({ machine, signal, measuredAt })
       }
-      if (asked.length === 0) return found
-
-      const rows = await read(async (connection) => {
-        const machineIds = asked.map(({ machine }) => machines.ids.get(machine) as number)
-        const signalIds = asked.map(({ signal }) => signals.ids.get(signal) as number)
-        await ask(connection, machineIds, signalIds, asked)
-        return rowsOf<readonly [machine: number, signal: number, ...ReadingRow]>(
-          connection,
-          `SELECT reading.machine, reading.signal, ${READING_COLUMNS.replace('measured_at', 'reading.measured_at')}
-           FROM reading JOIN asked ON ${IS_ASKED('reading')}`,
-        )
-      }, 'judgement')
-      for (const [machineId, signalId, ...row] of rows) {
-        found.push({
-          machine: machines.names[machineId] as string,
-          signal: signals.names[signalId] as string,
-          measuredAt: row[0],
-          value: storedValue(row),
-        })
-      }
+      if (asked.length > 0) for (const cluster of timeClusters(asked)) await findCluster(cluster, found)
       return found
     },
 
