@@ -3,7 +3,7 @@ import type { Kysely, Transaction } from 'kysely'
 import { writeCheckpoint } from './acquire/checkpoint.ts'
 import type { Clocks } from './acquire/clocks.ts'
 import { openCounts, type Receipts } from './acquire/counts.ts'
-import type { HostVerdict } from './acquire/host-clock.ts'
+import { type HostVerdict, LEAST_DEVICES } from './acquire/host-clock.ts'
 import type { RejectionReason } from './acquire/judge.ts'
 import type { Codec, SpooledMessage } from './acquire/message.ts'
 import { openMessageLog } from './acquire/message-log.ts'
@@ -515,6 +515,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     sequenceOf: newness.sequenceOf,
     counts() {
       const { skipped, repeated } = newness.sequence()
+      const host = clocks.host()
       return {
         ...counts.snapshot(),
         messages: receipts.messages(),
@@ -524,7 +525,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         sequenceGaps: skipped,
         sequenceRepeats: repeated,
         damage: { ...reader.damage },
-        hostClockOffsetMs: clocks.host().offsetMs,
+        hostClockOffsetMs: host.devices >= LEAST_DEVICES ? host.offsetMs : undefined,
       }
     },
     messagesOf: (devices) => ({

@@ -78,7 +78,7 @@ export interface PipelineCounts {
   readonly sequenceGaps: number
   readonly sequenceRepeats: number
   readonly damage: SpoolDamage
-  /** How far the host's clock is ahead of the devices' median, ms; undefined: none is heard. */
+  /** How far the host's clock is ahead of the devices' median, ms; undefined: fewer than three are heard. */
   readonly hostClockOffsetMs: number | undefined
 }
 

@@ -1,7 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, vi } from 'vitest'
+import { writeCheckpoint } from '../src/acquire/checkpoint.ts'
 import { openClocks } from '../src/acquire/clocks.ts'
 import { openReceipts } from '../src/acquire/counts.ts'
 import { jsonCodec } from '../src/acquire/json-codec.ts'
@@ -18,6 +19,7 @@ import type { TelemetryStore } from '../src/store/telemetry-store.ts'
 import { catalogue } from './machines/story.ts'
 
 const log = openLog('test', 'silent')
+let started = 0
 
 /** A pipeline over real engines, with what its parts do beside. */
 export async function runningPipeline(
@@ -26,7 +28,7 @@ export async function runningPipeline(
 ) {
   const folder = mkdtempSync(join(tmpdir(), 'outrigger-pipeline-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
-  const spoolFolder = options.spoolFolder ?? join(folder, 'spool')
+  const spoolFolder = options.spoolFolder ?? (await freshSpool(join(folder, 'spool')))
   const spool = await openSpool({ folder: spoolFolder, kindOf: (topic) => messageKind(topic, ''), log })
   const store = await openDuckdbStore({ file: join(folder, 'telemetry.duckdb'), threads: 1 })
   const receipts = openReceipts()
@@ -83,4 +85,11 @@ export async function runningPipeline(
       { timeout: 15_000, interval: 50 },
     )
   return { pipeline, clocks, registry, spool, spoolFolder, store, receive, settled }
+}
+
+/** The records know a position of the spool for good, and two spools that begin in the same second would have the same. */
+async function freshSpool(folder: string): Promise<string> {
+  mkdirSync(folder)
+  await writeCheckpoint(folder, Math.floor(Date.now() / 1000) * 2 ** 21 + started++ * 2 ** 30)
+  return folder
 }

@@ -6,8 +6,9 @@ import {
   deviceClock,
   hearClock,
   latestOffset,
+  restartClock,
 } from './device-clock.ts'
-import { type HostVerdict, judgeHost } from './host-clock.ts'
+import { type HostVerdict, judgeHost, LEAST_DEVICES } from './host-clock.ts'
 import { CLOCK_TOLERANCE_MS, mendTime, refusalOf } from './judge-time.ts'
 import { median } from './median.ts'
 import type { Refusal, SpooledMessage, StatedTime } from './message.ts'
@@ -41,6 +42,8 @@ export interface ClockBook {
   receiptsStepped(at: number, byMs: number): void
   /** Jumps of devices that are certain by now and not told yet. */
   takeJumps(): DeviceJump[]
+  /** The device's clock is read in another way from now on. */
+  restart(device: string): void
   clock(device: string): DeviceClock | undefined
   clocks(): Iterable<readonly [device: string, clock: DeviceClock]>
 }
@@ -108,7 +111,7 @@ export function openClockBook(
     }
     const shift = median(shifts)
     const alike = shifts.filter((other) => Math.abs(other - shift) <= SAME_MS).length
-    return alike >= 3 && alike * 2 > verdict.devices ? shift : Number.NaN
+    return alike >= LEAST_DEVICES && alike * 2 > verdict.devices ? shift : Number.NaN
   }
 
   return {
@@ -133,7 +136,7 @@ export function openClockBook(
     reconsider() {
       const grown = ahead.size > aheadBefore
       aheadBefore = ahead.size
-      if (!grown || ahead.size < 3) return false
+      if (!grown || ahead.size < LEAST_DEVICES) return false
       const before = verdict.behindMs
       return judgeAll().behindMs > before + CLOCK_TOLERANCE_MS / 2
     },
@@ -154,6 +157,11 @@ export function openClockBook(
         clock.lastJump = { at, from, to }
       }
       return theirs
+    },
+    restart(device) {
+      const before = known.get(device)
+      if (before) known.set(device, restartClock(before))
+      ahead.delete(device)
     },
     clock: (device) => known.get(device),
     clocks: () => known,

@@ -2,7 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Log } from '../log.ts'
 import { type ClockPolicies, followClockPolicies } from '../machines/clock-policies.ts'
 import type { Database } from '../records/tables.ts'
-import { type ClockBook, openClockBook } from './clock-book.ts'
+import { type ClockBook, type DeviceJump, openClockBook } from './clock-book.ts'
 import { recordJumps, restoreClocks, saveClocks } from './clock-records.ts'
 import { type ClockView, type ClockViewQuery, viewClocks } from './clock-view.ts'
 import type { DeviceClock } from './device-clock.ts'
@@ -36,6 +36,7 @@ export async function openClocks(db: Kysely<Database>, { machineOf, log }: Clock
   let host = book.host()
   let unsaved: (readonly [device: string, clock: DeviceClock])[] = []
   let portion = 0
+  let unrecorded: DeviceJump[] = []
 
   /** A part of them in each turn, so that nothing waits for a whole fleet to be written. */
   async function saveSome(): Promise<void> {
@@ -62,11 +63,14 @@ export async function openClocks(db: Kysely<Database>, { machineOf, log }: Clock
     heardTo: book.heardTo,
     reconsider: book.reconsider,
     receiptsStepped: book.receiptsStepped,
-    refresh: policies.refresh,
+    async refresh() {
+      for (const device of await policies.refresh()) book.restart(device)
+    },
     async keep() {
       judgeHost()
-      const jumps = book.takeJumps()
-      if (jumps.length > 0) await recordJumps(db, jumps, machineOf)
+      unrecorded.push(...book.takeJumps())
+      if (unrecorded.length > 0) await recordJumps(db, unrecorded, machineOf)
+      unrecorded = []
       await saveSome()
     },
     save: () => saveClocks(db, heard()),

@@ -107,6 +107,11 @@ export function deviceClock(): DeviceClock {
   }
 }
 
+/** Begins anew where the clock is read in another way; what was counted stays. */
+export function restartClock({ live, backlog, refused, jumps, lastJump, episode }: DeviceClock): DeviceClock {
+  return { ...deviceClock(), live, backlog, refused, jumps, lastJump, episode }
+}
+
 /**
  * Takes a reading set into account, in the order of receipt.
  *
@@ -126,8 +131,8 @@ export function hearClock(clock: DeviceClock, measuredAt: number, receivedAt: nu
 
 /** How far the clock is ahead by the newest word of it, certain or not; NaN where there is none. */
 export function latestOffset(clock: DeviceClock): number {
-  const hasCandidate = clock.candidates > 0 && !isBacklog(clock, clock.candidate) && !(clock.candidateAt < clock.liveAt)
-  return hasCandidate ? clock.candidate : clock.offset
+  const isNewer = clock.candidates > 0 && !isBacklog(clock, clock.candidate) // a live reading would have taken it away
+  return isNewer ? clock.candidate : clock.offset
 }
 
 /** How far the place where the clock may be by now lies from the known one; NaN where there is no such place. */

@@ -19,7 +19,8 @@ export interface HostVerdict {
   readonly warning: string | undefined
 }
 
-const LEAST_DEVICES = 3
+/** The median of fewer means nothing. */
+export const LEAST_DEVICES = 3
 /** Clocks that agree differ by less, and so much we may differ from them without anybody asking why. */
 const AGREEMENT_MS = 60_000
 /** All zones are whole quarters of an hour from UTC. */

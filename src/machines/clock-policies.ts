@@ -85,7 +85,8 @@ export interface AppliedPolicy {
 export interface ClockPolicies {
   /** The policy for what is received from a device at an instant (epoch ms); undefined: it is taken at its word. */
   at(device: string, receivedAt: number): AppliedPolicy | undefined
-  refresh(): Promise<void>
+  /** @returns devices of which something else is said now */
+  refresh(): Promise<string[]>
 }
 
 interface AppliedSpan extends AppliedPolicy {
@@ -99,7 +100,7 @@ export async function followClockPolicies(db: Kysely<Database>): Promise<ClockPo
   const spansOf = new Map<string, AppliedSpan[]>()
   let revision = 0
 
-  async function refresh(): Promise<void> {
+  async function refresh(): Promise<string[]> {
     const rows = await db.selectFrom('clock_policies').selectAll().where('revision', '>', revision).execute()
     for (const row of rows) {
       const others = spansOf.get(row.device)?.filter(({ id }) => id !== row.id) ?? []
@@ -108,6 +109,7 @@ export async function followClockPolicies(db: Kysely<Database>): Promise<ClockPo
       else spansOf.delete(row.device)
       revision = Math.max(revision, row.revision)
     }
+    return rows.map(({ device }) => device)
   }
 
   await refresh()
