@@ -231,6 +231,8 @@ async function openFront(
       machineMessagesPerSecond: config.MQTT_MACHINE_MESSAGES_PER_SECOND,
     },
     accept,
+    full: () => spool.full(),
+    onRoom: (listener) => spool.onRoom(listener),
     log,
   })
   if (broker.tlsAddress) log.info({ broker: broker.tlsAddress }, 'the broker speaks TLS')

@@ -11,6 +11,7 @@ export type EndReason =
   | 'too_many_attempts'
   | 'changed' // its identity was revoked, rotated or changed
   | 'not_reading'
+  | 'too_slow' // with a large packet, while others waited to send theirs
   | 'connect_timeout'
   | 'protocol'
   | 'packet_too_large'

@@ -10,6 +10,7 @@ import { type BrokerRecord, openBrokerRecord } from './broker-record.ts'
 import { openBrokerTls, type TlsOptions } from './broker-tls.ts'
 import { type BrokerLimits, type ConnectionLimits, openConnectionLimits } from './connection-limits.ts'
 import type { EndReason } from './connection-log.ts'
+import { openLargePackets } from './large-packets.ts'
 import { type Inlet, MqttConnection } from './mqtt-connection.ts'
 import { parseTopic } from './topics.ts'
 
@@ -26,6 +27,10 @@ export interface EmbeddedBrokerOptions {
   readonly connectTimeoutMs: number
   readonly limits: BrokerLimits
   readonly accept: Accept
+  /** Whether so much waits to become durable that nothing more should be read. */
+  readonly full: () => boolean
+  /** Has the listener called when it is not full any more. */
+  readonly onRoom: (listener: () => void) => void
   readonly log: Log
 }
 
@@ -107,8 +112,24 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     }
   })
 
+  let allPaused = false
+  const pauseWhenFull = () => {
+    if (!options.full()) return false
+    // all of them at once, or each would read another chunk before it notices
+    if (!allPaused) for (const connection of limits.all()) connection.pauseReading()
+    allPaused = true
+    return true
+  }
+  options.onRoom(() => {
+    allPaused = false
+    for (const connection of limits.all()) connection.goOn()
+  })
+
+  const large = openLargePackets()
   const inlet: Inlet = {
     accept,
+    large,
+    full: pauseWhenFull,
     maxPacketBytes,
     heard,
     passOn,
@@ -127,6 +148,7 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     }
     connection.once('close', () => {
       limits.leave(connection)
+      large.leave(connection)
       if (closing) return
       const { endReason: reason, endDetail: detail, address } = connection
       if (connection.isOpen || reason === 'protocol') record.note(connection, 'disconnected', { reason, detail })
@@ -152,7 +174,10 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
   }
   for (const each of servers)
     each.on('error', (error) => log.error({ err: error }, 'embedded broker cannot take connections'))
-  const watch = setInterval(() => endSilent(limits), WATCH_MS)
+  const watch = setInterval(() => {
+    endSilent(limits)
+    large.endIdle(performance.now())
+  }, WATCH_MS)
 
   return {
     address: addressOf('mqtt', host, server),

@@ -3,6 +3,7 @@ import { Duplex } from 'node:stream'
 import type { Identity } from './access.ts'
 import type { Accept } from './broker-front.ts'
 import type { EndReason } from './connection-log.ts'
+import { LARGE_BYTES, type LargePackets } from './large-packets.ts'
 import {
   DISCONNECT,
   fixedHeaderBytes,
@@ -18,7 +19,10 @@ import type { Pace } from './pace.ts'
 /** What all connections of a broker have in common. */
 export interface Inlet {
   readonly accept: Accept
+  /** Whether nothing more is to be read from any connection, until `goOn` is called. */
+  full(): boolean
   readonly maxPacketBytes: number
+  readonly large: LargePackets
   /** Whether anybody hears what is sent under a topic: only then it is passed on when it is durable. */
   heard(topic: string, retained: boolean): boolean
   passOn(topic: string, payload: Buffer, retained: boolean): void
@@ -37,11 +41,13 @@ export interface Admission {
   readonly pace: Pace | undefined
 }
 
-/** A CONNECT has no more: client id, topic and payload of the will, user name, password. */
-const MAX_CONNECT_BYTES = 5 * 65_537 + 10
+/** Before we know who it is. */
+const MAX_CONNECT_BYTES = 64 << 10
 /** So much of one connection may wait for the disk; its socket is read no further. It keeps memory flat and one sender from filling everybody's group. */
 const MAX_UNDURABLE_BYTES = 256 << 10
 const FIRST_PARTIAL_BYTES = 4096
+/** A packet of which so much has come will come whole: its memory is taken at once. */
+const EARNEST_BYTES = 1 << 20
 /** A client that does not read its acknowledgements for so long is cut off. */
 const DRAIN_MS = 5_000
 const LAST_WORDS_MS = 1_000
@@ -97,6 +103,7 @@ export class MqttConnection extends Duplex {
   #isConnected = false // its CONNECT came
   #forLibrary: Buffer | undefined
   #libraryIsBusy = false
+  #onLibraryDone = () => {}
 
   #receivedAt = 0
   #heardAt = performance.now() // the wall clock may jump
@@ -115,6 +122,8 @@ export class MqttConnection extends Duplex {
   readonly #onNotDurable = (error: Error) => this.#refuse('not_durable', error.message)
   #drainTimer: NodeJS.Timeout | undefined
   #heldBackTimer: NodeJS.Timeout | undefined
+  #isPaced = false // the packet at hand was let through by the pace
+  #awaitsTurn = false // with a large packet
 
   readonly #topics: KnownTopic[] = []
   #nextTopic = 0
@@ -176,7 +185,8 @@ export class MqttConnection extends Duplex {
     this.#forLibrary = undefined
     this.#libraryIsBusy = packet !== undefined
     if (packet) return packet
-    this.#goOn()
+    this.#onLibraryDone()
+    this.goOn()
     return null
   }
 
@@ -211,16 +221,16 @@ export class MqttConnection extends Duplex {
     this.#heardAt = performance.now()
     this.#chunk = chunk
     this.#at = 0
-    this.#goOn()
+    this.goOn()
   }
 
   #end(): void {
     this.#ended = true
-    this.#goOn()
+    this.goOn()
   }
 
-  /** Works through what has come, as far as nothing is in its way. */
-  #goOn(): void {
+  /** Works through what has come, as far as nothing is in its way, and reads on. */
+  goOn(): void {
     if (this.#working) return
     this.#working = true
     while (this.#chunk && !this.#mustWait()) {
@@ -230,22 +240,31 @@ export class MqttConnection extends Duplex {
     }
     this.#working = false
     if (this.destroyed) return
-    if (this.#chunk) this.#pause()
+    if (this.#chunk) this.pauseReading()
     else if (this.#ended && !this.#libraryIsBusy) this.cut('lost')
-    else if (this.#paused) this.#resume()
+    else if (this.#paused && !this.#mustWait()) this.#resume()
   }
 
   #mustWait(): boolean {
     return (
       this.#libraryIsBusy ||
+      this.#inlet.full() ||
       this.#undurableBytes >= MAX_UNDURABLE_BYTES ||
       this.#drainTimer !== undefined ||
       this.#heldBackTimer !== undefined ||
+      this.#awaitsTurn ||
       this.destroyed
     )
   }
 
-  #pause(): void {
+  /** Its large packet may go on. */
+  takeTurn(): void {
+    this.#awaitsTurn = false
+    this.goOn()
+  }
+
+  /** Reads no more until it goes on. */
+  pauseReading(): void {
     if (this.#paused) return
     this.#paused = true
     this.#socket.pause()
@@ -269,6 +288,7 @@ export class MqttConnection extends Duplex {
     const body = at + headerBytes
     const end = body + remainingLength(chunk, at, headerBytes)
     if (!this.#fits(end - at)) return chunk.length
+    if (!this.#mayGather(chunk[at] as number, end - at)) return at
     if (end <= chunk.length) return this.#takeWhole(chunk, at, body, end) ? end : at
     this.#begin(chunk, at, end - at)
     return chunk.length
@@ -296,7 +316,7 @@ export class MqttConnection extends Duplex {
     if (headerBytes === 0) this.#partialWanted++
     if (headerBytes <= 0) return at + bytes
     const end = headerBytes + remainingLength(grown, 0, headerBytes)
-    if (!this.#fits(end)) return at + bytes
+    if (!this.#fits(end) || !this.#mayGather(grown[0] as number, end)) return at + bytes
     this.#partialWanted = end
     if (this.#partialBytes < end) return at + bytes
     if (this.#takeWhole(grown, 0, headerBytes, end)) this.#partial = undefined
@@ -320,11 +340,34 @@ export class MqttConnection extends Duplex {
     this.#isConnected = true
     if (first >> 4 === DISCONNECT) this.#endReason ??= 'left'
     const isPublish = first >> 4 === PUBLISH && this.#open
-    if (isPublish && this.#isHeldBack()) return false
+    if (isPublish && !this.#mayPass(end - start)) return false
     if (isPublish && !this.#takePublish(bytes, first, body, end)) return true
+    if (isPublish && end - start >= LARGE_BYTES) this.#inlet.large.passed(this, this.#libraryIsDone())
     this.#forLibrary = bytes.subarray(start, end)
     this.#libraryIsBusy = true
     this.emit('readable')
+    return true
+  }
+
+  #libraryIsDone(): Promise<void> {
+    return new Promise((done) => {
+      this.#onLibraryDone = done
+    })
+  }
+
+  #mayGather(first: number, packetBytes: number): boolean {
+    if (packetBytes < LARGE_BYTES || first >> 4 !== PUBLISH) return true
+    this.#awaitsTurn = !this.#inlet.large.reserve(this, packetBytes)
+    return !this.#awaitsTurn
+  }
+
+  /** Whether a PUBLISH may be taken now, by the pace of its identity and by its size. */
+  #mayPass(packetBytes: number): boolean {
+    if (!this.#isPaced && this.#isHeldBack()) return false
+    this.#isPaced = true
+    this.#awaitsTurn = packetBytes >= LARGE_BYTES && !this.#inlet.large.pass(this)
+    if (this.#awaitsTurn) return false
+    this.#isPaced = false
     return true
   }
 
@@ -344,6 +387,7 @@ export class MqttConnection extends Duplex {
     const retained = (first & 1) === 1
     const payload = bytes.subarray(qos === 0 ? id : id + 2, end)
     const durable = this.#inlet.accept({ receivedAt: this.#receivedAt, topic, payload, qos, retained })
+    if (end - body >= LARGE_BYTES) this.#inlet.large.passed(this, durable)
     const group = this.#groupOf(durable)
     if (qos === 1) group.ids.push(((bytes[id] as number) << 8) | (bytes[id + 1] as number))
     group.bytes += end - body
@@ -374,7 +418,7 @@ export class MqttConnection extends Duplex {
       for (const { topic, payload, retained } of group.heard) this.#inlet.passOn(topic, payload, retained)
     if (this.destroyed) return
     if (group.ids.length > 0 && !this.#socket.write(acknowledgements(group.ids))) this.#awaitDrain()
-    if (this.#paused) this.#goOn()
+    if (this.#paused) this.goOn()
   }
 
   /** A client that sends without reading must not fill our memory with acknowledgements. */
@@ -384,7 +428,7 @@ export class MqttConnection extends Duplex {
     this.#socket.once('drain', () => {
       clearTimeout(this.#drainTimer)
       this.#drainTimer = undefined
-      this.#goOn()
+      this.goOn()
     })
   }
 
@@ -398,7 +442,7 @@ export class MqttConnection extends Duplex {
     this.#heldBackTimer = setTimeout(
       () => {
         this.#heldBackTimer = undefined
-        this.#goOn()
+        this.goOn()
       },
       Math.max(ms, SHORTEST_WAIT_MS),
     )
@@ -449,10 +493,11 @@ function isSame(known: Uint8Array, bytes: Buffer, from: number, to: number): boo
   return true
 }
 
-/** The buffer, or a larger one with the same beginning; grows by doubling, up to what is wanted. */
+/** The buffer, or a larger one with the same beginning: who announces megabytes gets them when some are here. */
 function roomier(buffer: Buffer, used: number, needed: number, wanted: number): Buffer {
   if (needed <= buffer.length) return buffer
-  const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(buffer.length * 2, wanted)))
+  const size = needed > EARNEST_BYTES ? wanted : Math.min(buffer.length * 2, wanted)
+  const larger = Buffer.allocUnsafeSlow(Math.max(needed, size))
   buffer.copy(larger, 0, 0, used)
   return larger
 }

@@ -3,7 +3,7 @@ import type { EmbeddedBrokerOptions } from '../../src/acquire/embedded-broker.ts
 import { openLog } from '../../src/log.ts'
 
 /** Key of the secrets in tests. */
-const accessKey = new Uint8Array(32).fill(1)
+export const accessKey = new Uint8Array(32).fill(1)
 
 /** Nobody has credentials yet, so anybody may come in. */
 export function accessBook(options: Partial<AccessBookOptions> = {}): AccessBook {
@@ -32,6 +32,8 @@ export function brokerDefaults(): Omit<EmbeddedBrokerOptions, 'accept'> {
       machineConnections: undefined,
       machineMessagesPerSecond: undefined,
     },
+    full: () => false,
+    onRoom() {},
     log: openLog('test', 'silent'),
   }
 }
