@@ -97,8 +97,8 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     const connection = connectionOf(client)
     // an error with a code stands in a CONNACK, and was counted where it was given
     const reason = LIBRARY_ENDS[error.message] ?? 'protocol'
-    if (!closing && reason === 'protocol' && !connection.destroyed && !('errorCode' in error)) record.count(reason)
-    connection.cut(reason, error.message)
+    const isNews = connection.cut(reason, error.message)
+    if (isNews && !closing && reason === 'protocol' && !('errorCode' in error)) record.count(reason)
   }
   broker.on('clientError', onClientError)
   broker.on('connectionError', onClientError)
@@ -192,7 +192,7 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     },
     connected: () => !closing && servers.every(({ listening }) => listening),
     note: () => undefined,
-    counts: () => ({ connections: broker.connectedClients, refused: record.counts() }),
+    counts: () => ({ connections: openConnections(limits), refused: record.counts() }),
     connectionsOf: record.eventsOf,
     async close() {
       closing = true
@@ -243,6 +243,13 @@ function openTls(
     log.debug({ address, detail }, 'no TLS connection')
   }
   return openBrokerTls({ ...tls, connections: limits.connections }, take, refused, log)
+}
+
+/** Of clients that were let in. The library loses count where one comes back before its old connection is cleared away. */
+function openConnections(limits: ConnectionLimits): number {
+  let open = 0
+  for (const { isOpen } of limits.all()) if (isOpen) open++
+  return open
 }
 
 function endSilent(limits: ConnectionLimits): void {

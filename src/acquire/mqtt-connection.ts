@@ -155,11 +155,13 @@ export class MqttConnection extends Duplex {
     return this.#open
   }
 
-  /** Ends it; the first reason counts. */
-  cut(reason: EndReason, detail?: string): void {
-    this.#endReason ??= reason
-    this.#endDetail ??= detail
+  /** Ends it; the first reason counts. @returns whether this is it */
+  cut(reason: EndReason, detail?: string): boolean {
+    const isFirst = this.#endReason === undefined
+    if (isFirst) this.#endReason = reason
+    if (isFirst) this.#endDetail = detail
     this.destroy()
+    return isFirst
   }
 
   /** The client was let in, and told so: from now on its PUBLISH packets are taken here. */
