@@ -1,6 +1,58 @@
 import { once } from 'node:events'
-import { expect, test } from 'vitest'
-import { dataFolder, spawnService, startService } from './running-service.ts'
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
+import { expect, onTestFinished, test } from 'vitest'
+import { dataFolder, publish, type RunningService, spawnService, startService, until } from './running-service.ts'
+
+const set = { ts: Date.now() - 1_000, signals: { hyd_oil_temp_c: 63.5 } }
+
+async function connect(service: RunningService, options: IClientOptions = {}): Promise<MqttClient> {
+  const client = await mqtt.connectAsync(service.broker, { reconnectPeriod: 0, ...options }, false)
+  client.on('error', () => {})
+  onTestFinished(() => client.endAsync(true).catch(() => {}))
+  return client
+}
+
+const isCut = (client: MqttClient) => until(async () => (client.connected ? undefined : true), 5_000)
+
+test('from the first credentials on everybody logs in, for their own; who is revoked is cut off, also after a kill', async () => {
+  const folder = await dataFolder()
+  let service = await startService(folder)
+  const anyone = await connect(service)
+  await publish(anyone, 'machines/pump-1/telemetry', set)
+
+  const issue = (body: object) => service.post('/credentials', body)
+  const { secret } = await issue({ kind: 'machine', id: 'pump-1' })
+  await isCut(anyone)
+  await expect(connect(service)).rejects.toThrow()
+  await expect(connect(service, { username: 'pump-1', password: 'guessed' })).rejects.toThrow()
+
+  const own = { username: 'pump-1', password: secret }
+  const machine = await connect(service, own)
+  await publish(machine, 'machines/pump-1/telemetry', { ...set, ts: set.ts + 1 })
+  const granted = await machine.subscribeAsync(['machines/pump-1/advice'])
+  expect(granted).toMatchObject([{ qos: 0 }])
+  for (const filter of ['machines/pump-2/advice', '#', '$SYS/#', 'machines/+/advice'])
+    await expect(machine.subscribeAsync(filter)).rejects.toThrow()
+  machine.publish('machines/pump-2/telemetry', JSON.stringify(set), { qos: 1 })
+  await isCut(machine)
+
+  const bridge = await issue({ kind: 'bridge', id: 'site-4', machines: ['crane-1'] })
+  const site = await connect(service, { username: 'site-4', password: bridge.secret })
+  await publish(site, 'machines/crane-1/telemetry', set)
+
+  await service.kill()
+  service = await startService(folder)
+  const again = await connect(service, own)
+  await publish(again, 'machines/pump-1/telemetry', { ...set, ts: set.ts + 2 })
+  const started = performance.now()
+  await service.post('/credentials/machine/pump-1/revoke')
+  await isCut(again)
+  expect(performance.now() - started).toBeLessThan(5_000)
+  await expect(connect(service, own)).rejects.toThrow()
+  await until(async () => ((await service.metric('reading_sets_waiting')) === 0 ? true : undefined))
+  const machines = (await service.get('/machines')).items.map(({ id }: { id: string }) => id)
+  expect(machines).toEqual(['crane-1', 'pump-1'])
+})
 
 test('beyond loopback the broker does not listen before somebody has credentials', async () => {
   const folder = await dataFolder()
@@ -19,4 +71,4 @@ test('beyond loopback the broker does not listen before somebody has credentials
   const withService = { ...everywhere, MQTT_USERNAME: 'fleet', MQTT_PASSWORD: 'fleet-password' }
   const other = await startService(await dataFolder(), withService)
   expect(await other.stop()).toBe(0)
-})
+}, 60_000)
