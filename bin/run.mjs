@@ -28,6 +28,7 @@ const entries = {
   'bench-raw-store': 'src/commands/bench/raw-store-process.ts',
   replay: 'src/commands/replay.ts',
   queue: 'src/commands/queue.ts',
+  machines: 'src/commands/machines.ts',
   catalogue: 'src/commands/catalogue.ts',
   reference: 'src/commands/reference.ts',
   simulate: 'simulators/simulate.ts',

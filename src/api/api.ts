@@ -7,7 +7,7 @@ import type { TicketDesk } from '../advise/desk.ts'
 import type { Catalogue } from '../catalogue/catalogue.ts'
 import type { Environment } from '../config.ts'
 import type { Log } from '../log.ts'
-import type { MoveHistory } from '../machines/history-moves.ts'
+import { finishMoves, type MoveHistory } from '../machines/history-moves.ts'
 import { MachineUnknown, machineById } from '../machines/machines.ts'
 import type { Database } from '../records/tables.ts'
 import type { PartState, PipelineCounts } from '../threads.ts'
@@ -86,6 +86,10 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
       throw error
     }
   }
+  const movesPlanned = () =>
+    void finishMoves(db, parts.moveHistory).catch((error: unknown) =>
+      log.warn({ err: error }, 'history of devices could not be moved yet, the next start tries again'),
+    )
   const metrics = openMetrics({
     db,
     counts: parts.counts,
@@ -100,7 +104,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
     [healthRoutes({ parts: parts.parts, metrics }), ingestRoutes({ ...parts, ...ingestSettings(config) })],
     [
       machineRoutes(parts),
-      fleetRoutes(parts),
+      fleetRoutes({ ...parts, movesPlanned }),
       credentialRoutes(parts),
       readingRoutes({ telemetry: parts.telemetry, profileOf }),
       ruleRoutes(parts),

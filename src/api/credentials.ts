@@ -88,6 +88,7 @@ export function credentialRoutes({ db, accessKey, refreshAccess, now }: Credenti
         schema: {
           summary: 'Who may log in, in order of their user names',
           querystring: pageQuery.extend({
+            id: text.optional(),
             kind: kind.optional(),
             machine: text.optional().describe('Only those that this machine was assigned to'),
             revoked: z.stringbool().optional(),

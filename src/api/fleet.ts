@@ -3,10 +3,8 @@ import type { Kysely } from 'kysely'
 import { z } from 'zod'
 import type { AccessKey } from '../acquire/access-key.ts'
 import type { Catalogue } from '../catalogue/catalogue.ts'
-import type { Log } from '../log.ts'
 import { type FleetImport, importFleet } from '../machines/fleet-import.ts'
 import { FLEET_COLUMNS, type FleetFault, type FleetTable, readFleetTable } from '../machines/fleet-table.ts'
-import { finishMoves, type MoveHistory } from '../machines/history-moves.ts'
 import type { Database } from '../records/tables.ts'
 import { optionalUser, reason } from './person.ts'
 import { ApiProblem } from './problem.ts'
@@ -18,10 +16,10 @@ export interface FleetParts {
   readonly accessKey: AccessKey
   readonly refresh: () => Promise<void>
   readonly refreshAccess: () => Promise<void>
-  readonly moveHistory: MoveHistory
   readonly changed: (machine: string) => void
+  /** Told that history waits to be moved, which takes its time. */
+  readonly movesPlanned: () => void
   readonly now: () => number
-  readonly log: Log
 }
 
 /** 50,000 machines with every column filled. */
@@ -63,13 +61,7 @@ const reportSchema = z.object({
 
 /** The import of a fleet from the table that somebody has of it. */
 export function fleetRoutes(parts: FleetParts): FastifyPluginAsyncZod {
-  const { db, refresh, refreshAccess, moveHistory, changed, now, log } = parts
-
-  /** Whatever waits for it may wait: a fleet's history takes its time. */
-  const moveBehind = () =>
-    void finishMoves(db, moveHistory).catch((error: unknown) =>
-      log.warn({ err: error }, 'history of imported devices could not be moved yet, the next start tries again'),
-    )
+  const { refresh, refreshAccess, changed, movesPlanned, now } = parts
 
   return async (app) => {
     app.addContentTypeParser('text/csv', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
@@ -100,7 +92,7 @@ export function fleetRoutes(parts: FleetParts): FastifyPluginAsyncZod {
           await refreshAccess()
           await refresh()
           for (const machine of [...report.created, ...report.changed]) changed(machine)
-          if (report.bound > 0) moveBehind()
+          if (report.bound > 0) movesPlanned()
         }
         return shown(report, report.outcome, table.ignored)
       },

@@ -6,6 +6,7 @@ import { ConfigInvalid, readConfig } from '../config.ts'
 import { DataFolderHeld, holdDataFolder, type RecordsConnection, readHolder } from '../records/data-folder.ts'
 import { startEmbeddedPostgres } from '../records/embedded-postgres.ts'
 import { onStopSignal } from '../stop-signal.ts'
+import { age, printTable } from './table.ts'
 
 const help = `Shows the queue between Outrigger and the service desk, through BullMQ's own API.
 
@@ -174,25 +175,6 @@ async function list(wanted: readonly State[], limit: number, json: boolean): Pro
     ]),
   ])
   for (const row of rows.filter(({ state }) => state === 'failed')) console.log(`${row.id} failed: ${row.failedReason}`)
-}
-
-function printTable(lines: readonly (readonly string[])[]): void {
-  const widths = (lines[0] ?? []).map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)))
-  for (const line of lines)
-    console.log(
-      line
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-}
-
-function age(ms: number): string {
-  const seconds = Math.max(0, Math.round(ms / 1000))
-  if (seconds < 120) return `${seconds} s`
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min`
-  if (seconds < 172_800) return `${Math.round(seconds / 3600)} h`
-  return `${Math.round(seconds / 86_400)} d`
 }
 
 async function watch(json: boolean): Promise<void> {

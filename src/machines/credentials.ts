@@ -166,7 +166,8 @@ export async function rotateCredential(
 ): Promise<IssuedCredential> {
   const { verifier, secret } = await newVerifier(key, draft)
   const credential = await change(db, draft, 'credential.rotate', decision, async (trx, before) => {
-    if (before.revokedAt) throw new CredentialRefused(`'${draft.id}' was revoked: issue credentials anew`)
+    if (before.revokedAt)
+      throw new CredentialRefused(`'${draft.id}' was revoked: add it again, and it gets new credentials`)
     const rotated = { verifier, rotated_at: new Date(decision.now), rotated_by: decision.user }
     await trx.updateTable('credentials').set(rotated).where('id', '=', draft.id).execute()
   })
@@ -224,6 +225,7 @@ export async function changeCredential(
 }
 
 export interface CredentialQuery {
+  readonly id?: string | undefined
   readonly kind?: CredentialKind | undefined
   /** Only those that this machine was assigned to. */
   readonly machine?: string | undefined
@@ -237,9 +239,10 @@ export interface CredentialQuery {
 /** Credentials in order of their user names, at most `limit`. */
 export async function listCredentials(
   db: Kysely<Database>,
-  { kind, machine, revoked, after, limit }: CredentialQuery,
+  { id, kind, machine, revoked, after, limit }: CredentialQuery,
 ): Promise<Credential[]> {
   let query = selectCredentials(db).orderBy('id').limit(limit)
+  if (id !== undefined) query = query.where('id', '=', id)
   if (kind !== undefined) query = query.where('kind', '=', kind)
   if (revoked !== undefined) query = query.where('revoked_at', revoked ? 'is not' : 'is', null)
   if (after !== undefined) query = query.where('id', '>', after)

@@ -1,0 +1,154 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { BaseLogger, Logger } from 'pino'
+import { openAccessKey } from '../acquire/access-key.ts'
+import { credentialRoutes } from '../api/credentials.ts'
+import { fleetRoutes } from '../api/fleet.ts'
+import { machineRoutes } from '../api/machines.ts'
+import type { Problem } from '../api/problem.ts'
+import { buildServer } from '../api/server.ts'
+import { openCatalogue } from '../catalogue/open.ts'
+import { readConfig } from '../config.ts'
+import { holdDataFolder, readHolder } from '../records/data-folder.ts'
+import { startEmbeddedPostgres } from '../records/embedded-postgres.ts'
+import { migrate } from '../records/migrate.ts'
+import { openRecords } from '../records/records.ts'
+import { version } from '../version.ts'
+
+/** The API for what concerns machines and who may log in. */
+export interface FleetApi {
+  /**
+   * @param path below `/api/v1`
+   * @param body JSON; bytes are a CSV
+   * @throws {ApiRefused} the answer is not what was asked for
+   */
+  ask<T>(method: 'GET' | 'POST', path: string, body?: object | Buffer): Promise<T>
+  leave(): Promise<void>
+}
+
+/** The API has answered with a problem, or not at all; the message is for people. */
+export class ApiRefused extends Error {
+  override readonly name = 'ApiRefused'
+  /** undefined: nobody answered. */
+  readonly status: number | undefined
+  readonly errors: NonNullable<Problem['errors']>
+
+  constructor(message: string, status?: number, errors: Problem['errors'] = []) {
+    super(message)
+    this.status = status
+    this.errors = errors
+  }
+}
+
+export interface FleetApiOptions {
+  /** Of a service anywhere; undefined: of the one that works on OUTRIGGER_DATA, and where none does, made here. */
+  readonly url: string | undefined
+  /** Whether a data folder is made when it is missing. */
+  readonly mayMake: boolean
+  readonly log: Logger
+}
+
+/**
+ * Reaches the API: of a running service, or of the records themselves while no service runs on them, which then does
+ * the same and ends with `leave()`.
+ *
+ * @throws {ApiRefused} there is no service, or nothing to look at
+ */
+export async function reachFleetApi({ url, mayMake, log }: FleetApiOptions): Promise<FleetApi> {
+  if (url) return remoteApi(url)
+  const folder = resolve(readConfig(process.env).OUTRIGGER_DATA)
+  const holder = await readHolder(folder)
+  if (holder?.address) return remoteApi(holder.address)
+  if (holder) throw new ApiRefused(`process ${holder.pid} works on ${folder} and has no API yet: try again in a moment`)
+  if (!mayMake && !existsSync(folder)) throw new ApiRefused(`nothing has run in ${folder} yet (OUTRIGGER_DATA)`)
+  return localApi(folder, log)
+}
+
+type Payload = { readonly 'content-type': string; readonly bytes: string | Buffer } | undefined
+
+function payloadOf(body: object | Buffer | undefined): Payload {
+  if (body === undefined) return undefined
+  if (Buffer.isBuffer(body)) return { 'content-type': 'text/csv', bytes: body }
+  return { 'content-type': 'application/json', bytes: JSON.stringify(body) }
+}
+
+/** @throws {ApiRefused} */
+function answerOf<T>(status: number, text: string): T {
+  const isJson = text.startsWith('{')
+  if (status < 300 && isJson) return JSON.parse(text) as T
+  if (status === 401) throw new ApiRefused('the service wants its API token: set OUTRIGGER_API_TOKEN', status)
+  const { title, detail, errors } = (isJson ? JSON.parse(text) : {}) as Partial<Problem>
+  throw new ApiRefused(detail ?? title ?? `the service answered HTTP ${status}`, status, errors)
+}
+
+function remoteApi(address: string): FleetApi {
+  const base = address.replace(/\/$/, '')
+  const token = process.env.OUTRIGGER_API_TOKEN
+  return {
+    async ask(method, path, body) {
+      const payload = payloadOf(body)
+      const headers = {
+        ...(payload && { 'content-type': payload['content-type'] }),
+        ...(token && { authorization: `Bearer ${token}` }),
+      }
+      const request = { method, headers, body: payload ? new Uint8Array(Buffer.from(payload.bytes)) : null }
+      const response = await fetch(`${base}/api/v1${path}`, request).catch((error: Error) => {
+        const { cause = error } = error as { cause?: unknown }
+        throw new ApiRefused(`${base} does not answer: ${cause instanceof Error ? cause.message : cause}`)
+      })
+      return answerOf(response.status, await response.text())
+    },
+    leave: async () => {},
+  }
+}
+
+/** The same routes over the same records, without a service around them: the next start takes over what is changed. */
+async function localApi(folder: string, log: Logger): Promise<FleetApi> {
+  const config = readConfig(process.env)
+  const hold = await holdDataFolder(folder)
+  const ends: (() => Promise<unknown>)[] = [() => hold.release()]
+  const leave = async () => {
+    for (const end of ends.splice(0).reverse()) await end()
+  }
+  try {
+    const connection = config.DATABASE_URL ?? (await startPostgres(folder, log, ends))
+    const records = await openRecords(connection)
+    ends.push(() => records.close())
+    await migrate(records.pool)
+    const parts = {
+      db: records.db,
+      catalogue: openCatalogue(config),
+      accessKey: await openAccessKey(folder),
+      refresh: async () => {},
+      refreshAccess: async () => {},
+      moveHistory: async () => Promise.reject(new Error('only the running service moves history')),
+      movesPlanned: () => {},
+      changed: () => {},
+      now: () => Date.now(),
+    }
+    const routes = [machineRoutes(parts), fleetRoutes(parts), credentialRoutes(parts)]
+    const app = await buildServer({ log, token: undefined, version }, [], routes)
+    ends.push(() => app.close())
+    return {
+      async ask(method, path, body) {
+        const payload = payloadOf(body)
+        const answer = await app.inject({
+          method,
+          url: `/api/v1${path}`,
+          ...(payload && { headers: { 'content-type': payload['content-type'] }, payload: payload.bytes }),
+        })
+        return answerOf(answer.statusCode, answer.body)
+      },
+      leave,
+    }
+  } catch (error) {
+    await leave()
+    throw error
+  }
+}
+
+async function startPostgres(folder: string, log: BaseLogger, ends: (() => Promise<unknown>)[]) {
+  const postgres = await startEmbeddedPostgres({ folder, log })
+  ends.push(() => postgres.stop())
+  return postgres.connection
+}
