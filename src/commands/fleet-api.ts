@@ -43,8 +43,8 @@ export class ApiRefused extends Error {
 export interface FleetApiOptions {
   /** Of a service anywhere; undefined: of the one that works on OUTRIGGER_DATA, and where none does, made here. */
   readonly url: string | undefined
-  /** Whether a data folder is made when it is missing. */
-  readonly mayMake: boolean
+  /** What has to be there: a service that runs, records of one that ran, or nothing, and they are made. */
+  readonly needs: 'service' | 'records' | 'nothing'
   readonly log: Logger
 }
 
@@ -54,13 +54,15 @@ export interface FleetApiOptions {
  *
  * @throws {ApiRefused} there is no service, or nothing to look at
  */
-export async function reachFleetApi({ url, mayMake, log }: FleetApiOptions): Promise<FleetApi> {
+export async function reachFleetApi({ url, needs, log }: FleetApiOptions): Promise<FleetApi> {
   if (url) return remoteApi(url)
   const folder = resolve(readConfig(process.env).OUTRIGGER_DATA)
   const holder = await readHolder(folder)
   if (holder?.address) return remoteApi(holder.address)
   if (holder) throw new ApiRefused(`process ${holder.pid} works on ${folder} and has no API yet: try again in a moment`)
-  if (!mayMake && !existsSync(folder)) throw new ApiRefused(`nothing has run in ${folder} yet (OUTRIGGER_DATA)`)
+  if (needs === 'service') throw new ApiRefused(`no service runs on ${folder} (OUTRIGGER_DATA), and only it knows that`)
+  if (needs === 'records' && !existsSync(folder))
+    throw new ApiRefused(`nothing has run in ${folder} yet (OUTRIGGER_DATA)`)
   return localApi(folder, log)
 }
 

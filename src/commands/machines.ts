@@ -5,8 +5,9 @@ import { parseArgs } from 'node:util'
 import pino from 'pino'
 import { ConfigInvalid } from '../config.ts'
 import { DataFolderHeld } from '../records/data-folder.ts'
-import { ApiRefused, type FleetApi, reachFleetApi } from './fleet-api.ts'
+import { ApiRefused, type FleetApi, type FleetApiOptions, reachFleetApi } from './fleet-api.ts'
 import { listFleet } from './machines-list.ts'
+import { showTail } from './machines-tail.ts'
 import { openSecretsFile, type ToldSecret } from './secrets-file.ts'
 
 const help = `Machines, and who may log in at the broker.
@@ -99,6 +100,7 @@ async function main(): Promise<number> {
     rotate,
     revoke,
     list,
+    tail,
   }
   const run = Object.hasOwn(commands, command) ? commands[command] : undefined
   if (!run) throw new CommandUnclear(`there is no '${command}': ${Object.keys(commands).join(', ')}`)
@@ -126,8 +128,12 @@ function accountName(): string {
   }
 }
 
-async function withApi<T>({ url }: Values, mayMake: boolean, use: (api: FleetApi) => Promise<T>): Promise<T> {
-  const api = await reachFleetApi({ url, mayMake, log })
+async function withApi<T>(
+  { url }: Values,
+  needs: FleetApiOptions['needs'],
+  use: (api: FleetApi) => Promise<T>,
+): Promise<T> {
+  const api = await reachFleetApi({ url, needs, log })
   return use(api).finally(() => api.leave())
 }
 
@@ -164,7 +170,7 @@ async function importFile(names: readonly string[], values: Values): Promise<num
     credentials: String(values.credentials !== undefined),
   })
   try {
-    const report = await withApi(values, true, (api) =>
+    const report = await withApi(values, 'nothing', (api) =>
       api.ask<ImportReport>('POST', `/machines/import?${query}`, bytes),
     )
     const { credentials, ...rest } = report
@@ -231,7 +237,7 @@ async function add(names: readonly string[], values: Values): Promise<number> {
     const kind = values.gateway ? 'gateway' : 'bridge'
     const machines = values.machines?.split(',').map((each) => each.trim())
     const body = { kind, id, machines, password, ...decision(values) }
-    const issued = await withApi(values, true, (api) => api.ask<Issued>('POST', '/credentials', body))
+    const issued = await withApi(values, 'nothing', (api) => api.ask<Issued>('POST', '/credentials', body))
     say(values, issued, [`The ${kind} ${id} may log in.`, ...told(issued)])
     return 0
   }
@@ -243,7 +249,7 @@ async function addMachine(id: string, password: string | undefined, values: Valu
   const row = { machine: id, device, type, model, serial, customer, site, region, zone, deliveredAt: delivered, hours }
   const issues = !values['no-credentials'] && password === undefined
   const query = new URLSearchParams({ ...decision(values), credentials: String(issues) })
-  const [report, issued] = await withApi(values, true, async (api) => {
+  const [report, issued] = await withApi(values, 'nothing', async (api) => {
     const imported = await api.ask<ImportReport>('POST', `/machines/import?${query}`, { rows: [row] })
     const [fresh] = imported.credentials
     if (fresh) return [imported, { kind: 'machine', ...fresh }] as const
@@ -285,7 +291,7 @@ async function rotate(ids: readonly string[], values: Values): Promise<number> {
     values.credentials === undefined ? undefined : await openSecretsFile(values.credentials).catch(refuseFile)
   const issued: Issued[] = []
   try {
-    await withApi(values, false, async (api) => {
+    await withApi(values, 'records', async (api) => {
       for (const id of ids) {
         const path = `/credentials/${await kindOf(api, id)}/${id}/rotate`
         issued.push(await api.ask<Issued>('POST', path, { password, ...decision(values) }))
@@ -305,7 +311,7 @@ async function rotate(ids: readonly string[], values: Values): Promise<number> {
 
 async function revoke(ids: readonly string[], values: Values): Promise<number> {
   if (ids.length === 0) throw new CommandUnclear('revoke needs the id of whoever is to stay out')
-  await withApi(values, false, async (api) => {
+  await withApi(values, 'records', async (api) => {
     for (const id of ids) {
       const { kind = 'machine' } = (await knownCredential(api, id)) ?? {} // one that shows a certificate has none
       await api.ask('POST', `/credentials/${kind}/${id}/revoke`, decision(values))
@@ -337,6 +343,13 @@ async function knownCredential(
 
 async function list(names: readonly string[], values: Values): Promise<number> {
   if (names.length > 0) throw new CommandUnclear(`'${names.join(' ')}' is too much`)
-  await withApi(values, false, (api) => listFleet(api, values.json))
+  await withApi(values, 'records', (api) => listFleet(api, values.json))
+  return 0
+}
+
+async function tail(names: readonly string[], values: Values): Promise<number> {
+  const [id, ...more] = names
+  if (id === undefined || more.length > 0) throw new CommandUnclear('tail needs one id, of a machine or device')
+  await withApi(values, 'service', (api) => showTail(api, id, values.json))
   return 0
 }

@@ -24,6 +24,8 @@ export interface AccessFeed {
 
 /** What somebody else changed, or what could not be told at once, is told so late. */
 const POLL_MS = 2_000
+/** Bindings that begin or end by themselves are looked for so often: what that changes can wait, and looking costs. */
+const EDGES_MS = 60_000
 
 /** Tells everything at once, and from then on what changes. */
 export async function startAccessFeed({ db, push, used, now, log }: AccessFeedParts): Promise<AccessFeed> {
@@ -34,6 +36,7 @@ export async function startAccessFeed({ db, push, used, now, log }: AccessFeedPa
 
   async function tell(): Promise<void> {
     const at = now()
+    if (at - asOf < EDGES_MS && (await newestRevision(db)) === revision) return
     const { change, revision: latest } = await changesAfter(db, { revision, from: asOf, to: at })
     if (change.identities.length > 0 || change.registered.length > 0) await push(change)
     revision = latest
@@ -68,6 +71,14 @@ export async function startAccessFeed({ db, push, used, now, log }: AccessFeedPa
       await following
     },
   }
+}
+
+/** Answered by indexes alone. */
+async function newestRevision(db: Kysely<Database>): Promise<number> {
+  const { rows } = await sql<{ newest: number | null }>`
+    select greatest((select max(revision) from credentials), (select max(revision) from machines),
+      (select max(revision) from bindings)) as newest`.execute(db)
+  return rows[0]?.newest ?? 0
 }
 
 interface Span {

@@ -85,7 +85,10 @@ test('every wrong line is told with its place in the file', async () => {
   expect(said[3]).toBe('nothing was written, because 2 lines are wrong')
 
   const kept = await machines(folder, ['import', file, '--keep-going'])
-  expect(kept).toMatchObject({ code: 1, out: 'Imported: 1 machines new, 1 meter readings.\nColumns left out: colour.\n' })
+  expect(kept).toMatchObject({
+    code: 1,
+    out: 'Imported: 1 machines new, 1 meter readings.\nColumns left out: colour.\n',
+  })
   expect(kept.error).toContain(`${file}:4: 'rocket'`)
 })
 
@@ -175,3 +178,16 @@ for (const { words, code, says } of [
     expect(out + error).not.toContain('    at ')
   })
 }
+
+test('the tail says why a machine does not show, and what became of its messages', async () => {
+  await api.records.db.insertInto('machines').values({ id: 'heard-1', type: 'generic', state: 'unassigned' }).execute()
+  const folder = await served()
+  const { out, code } = await machines(folder, ['tail', 'heard-1'])
+  expect([code, out.split('\n')[0]]).toEqual([0, 'heard-1 speaks for heard-1, generic, unassigned.'])
+  expect(JSON.parse((await machines(folder, ['tail', 'heard-1', '--json'])).out)).toMatchObject({ id: 'heard-1' })
+  expect((await machines(folder, ['tail', 'nobody'])).out).toContain(
+    'nobody is no machine.\n  nothing was ever received',
+  )
+  const free = await machines(await temporary(), ['tail', 'heard-1'])
+  expect(free).toMatchObject({ code: 1, error: expect.stringContaining('no service runs on') })
+})
