@@ -1,6 +1,6 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { Database } from '../records/tables.ts'
-import { lockTallies } from './quarantine.ts'
+import { inOrderOfIndex, lockTallies } from './quarantine.ts'
 
 /** What a row costs beside its bytes, indexes included; or messages without bytes would cost nothing. */
 export const ENTRY_BYTES = 400
@@ -63,6 +63,7 @@ async function stripOldest(
   now: number,
 ): Promise<number> {
   await lockTallies(trx)
+  await inOrderOfIndex(trx)
   const ofSender = sender === undefined ? sql`` : sql`and device = ${sender}`
   const most = sender === undefined ? STRIPPED_OF_ALL : STRIPPED_OF_ONE
   const found = await sql<{ rows: number }>`

@@ -4,7 +4,7 @@ import type { Log } from '../log.ts'
 import type { QuarantineBulksTable } from '../records/quarantine-tables.ts'
 import type { Database } from '../records/tables.ts'
 import type { InjectedMessage } from '../threads.ts'
-import { markDecided, replayedReceipt } from './quarantine.ts'
+import { inOrderOfIndex, markDecided, replayedReceipt } from './quarantine.ts'
 import { endBulk, entriesAhead } from './quarantine-bulk.ts'
 
 export interface BulkParts {
@@ -24,7 +24,7 @@ export interface BulkWork {
   stop(): Promise<void>
 }
 
-const ENTRIES_AT_ONCE = 500
+const ENTRIES_AT_ONCE = 1_000
 const BYTES_AT_ONCE = 2 << 20
 /** Replayed entries wait in the spool like everything; beyond so many, what machines send would wait too long. */
 const MOST_WAITING = 20_000
@@ -72,7 +72,7 @@ export function workOffBulks({ db, inject, waiting, now, log }: BulkParts): Bulk
    * which the stages that empty it wait. What a crash in between replays twice is stored once.
    */
   async function step(bulk: Selectable<QuarantineBulksTable>): Promise<void> {
-    const found = await nextEntries(db, bulk, now())
+    const found = await nextEntries(db, bulk)
     const last = found.at(-1)
     if (!last) {
       await db.transaction().execute((trx) => endBulk(trx, bulk.id, 'done', { user: bulk.started_by, now: now() }))
@@ -133,18 +133,17 @@ interface EntryAhead {
 }
 
 /** At least one, where there is one. */
-async function nextEntries(
-  db: Kysely<Database>,
-  bulk: Selectable<QuarantineBulksTable>,
-  now: number,
-): Promise<EntryAhead[]> {
+async function nextEntries(db: Kysely<Database>, bulk: Selectable<QuarantineBulksTable>): Promise<EntryAhead[]> {
   const bytes = bulk.action === 'replay' ? sql`bytes` : sql`null::bytea`
-  const { rows } = await sql<EntryAhead>`
+  return db.transaction().execute(async (trx) => {
+    await inOrderOfIndex(trx)
+    const { rows } = await sql<EntryAhead>`
     select id, item, topic, received_at, bytes from (
       select *, sum(coalesce(length(bytes), 0)) over (order by id) - coalesce(length(bytes), 0) as before from (
-        select id, item, topic, received_at, ${bytes} as bytes from quarantine where ${entriesAhead(bulk, now)}
+        select id, item, topic, received_at, ${bytes} as bytes from quarantine where ${entriesAhead(bulk)}
         order by id limit ${ENTRIES_AT_ONCE}
       ) ahead
-    ) counted where before < ${BYTES_AT_ONCE} order by id`.execute(db)
-  return rows
+    ) counted where before < ${BYTES_AT_ONCE} order by id`.execute(trx)
+    return rows
+  })
 }

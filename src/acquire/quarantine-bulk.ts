@@ -70,6 +70,7 @@ export function startBulk(
         .values({
           action,
           filter: JSON.stringify(filter),
+          devices: filter.type === undefined ? null : await devicesOfType(trx, filter.type, decision.now),
           until: newest?.id ?? 0,
           started_at: new Date(decision.now),
           started_by: decision.user,
@@ -88,12 +89,12 @@ export function startBulk(
 }
 
 /** @throws {BulkUnknown} */
-export async function bulkById(db: Kysely<Database>, id: number, now: number): Promise<QuarantineBulk> {
+export async function bulkById(db: Kysely<Database>, id: number): Promise<QuarantineBulk> {
   const row = await db.selectFrom('quarantine_bulks').selectAll().where('id', '=', id).executeTakeFirst()
   if (!row) throw new BulkUnknown(id)
   if (row.state !== 'running') return bulkOf(row)
   const { rows } = await sql<{ entries: number }>`
-    select count(*) as entries from quarantine where ${entriesAhead(row, now)}`.execute(db)
+    select count(*) as entries from quarantine where ${entriesAhead(row)}`.execute(db)
   return { ...bulkOf(row), remaining: rows[0]?.entries ?? 0 }
 }
 
@@ -126,12 +127,21 @@ export function cancelBulk(db: Kysely<Database>, id: number, decision: Decision)
   })
 }
 
+async function devicesOfType(trx: Transaction<Database>, type: string | null, now: number): Promise<string[]> {
+  const { rows } = await sql<{ device: string }>`
+    select distinct device from quarantine_tallies tally
+    where held > 0 and (${typeOfDevice('tally.device', now)}) is not distinct from ${type}::text`.execute(trx)
+  return rows.map(({ device }) => device)
+}
+
 /** Entries that a decision is for and has not come to. */
-export function entriesAhead(
-  { filter, position, until }: Pick<Selectable<QuarantineBulksTable>, 'filter' | 'position' | 'until'>,
-  now: number,
-): RawBuilder<boolean> {
-  const { reason, type, device, from, to, ids } = filter
+export function entriesAhead({
+  filter,
+  devices,
+  position,
+  until,
+}: Pick<Selectable<QuarantineBulksTable>, 'filter' | 'devices' | 'position' | 'until'>): RawBuilder<boolean> {
+  const { reason, device, from, to, ids } = filter
   const conditions = [
     sql`state = 'held' and id > ${position} and id <= ${until}`,
     reason !== undefined && sql`reason = ${reason}`,
@@ -139,9 +149,7 @@ export function entriesAhead(
     from !== undefined && sql`received_at >= ${new Date(from)}`,
     to !== undefined && sql`received_at < ${new Date(to)}`,
     ids !== undefined && sql`id = any(${ids}::bigint[])`,
-    type !== undefined &&
-      sql`device in (select device from quarantine_tallies tally
-        where held > 0 and (${typeOfDevice('tally.device', now)}) is not distinct from ${type}::text)`,
+    devices !== null && sql`device = any(${devices}::text[])`,
   ]
   return sql.join(
     conditions.filter((condition) => condition !== false),

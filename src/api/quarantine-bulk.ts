@@ -40,7 +40,7 @@ const filterSchema = z
       .max(64)
       .nullable()
       .optional()
-      .describe('Of the sender’s machine as it is now; null: of no known machine'),
+      .describe('Of the machine for which the sender speaks now; null: of no known machine'),
     device: text.max(64).optional().describe('The sender; empty: topics that name nobody'),
     from: instant.optional().describe('Received from then on'),
     to: instant.optional().describe('Received before then'),
@@ -122,7 +122,7 @@ export function quarantineBulkRoutes({ db, bulkStarted, now }: QuarantineBulkPar
     app.get(
       '/quarantine/bulk/:id',
       { schema: { summary: 'How far a bulk decision has got', params, response: { 200: bulkSchema } } },
-      async ({ params: { id } }) => shownBulk(await bulkById(db, id, now())),
+      async ({ params: { id } }) => shownBulk(await bulkById(db, id)),
     )
     app.post(
       '/quarantine/bulk/:id/cancel',

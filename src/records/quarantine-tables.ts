@@ -37,6 +37,7 @@ export interface QuarantineBulksTable {
   id: GeneratedAlways<number>
   action: 'replay' | 'discard'
   filter: ColumnType<QuarantineFilter, string, never>
+  devices: string[] | null
   state: Generated<'running' | 'done' | 'cancelled'>
   position: Generated<number>
   until: number
@@ -52,7 +53,7 @@ export interface QuarantineBulksTable {
 /** What entries of the quarantine are meant; what is left out leaves nothing out. */
 export interface QuarantineFilter {
   readonly reason?: string | undefined
-  /** Of the machine for which the sender speaks now; null: it speaks for none that is known. */
+  /** Of the machine for which the sender speaks when this is decided; null: it speaks for none that is known. */
   readonly type?: string | null | undefined
   readonly device?: string | undefined
   /** Received from then on, RFC 3339. */

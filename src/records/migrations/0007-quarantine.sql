@@ -46,6 +46,8 @@ create table quarantine_bulks (
   id bigint generated always as identity primary key,
   action text not null check (action in ('replay', 'discard')),
   filter jsonb not null,
+  -- senders of the type that the filter names, as they were then; null: it names none
+  devices text[],
   state text not null default 'running' check (state in ('running', 'done', 'cancelled')),
   -- how far it has got in the ids of entries, and the last one that it is for: what is replayed may come back later
   position bigint not null default 0,
