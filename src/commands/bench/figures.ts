@@ -42,6 +42,8 @@ export interface Figures extends LoadFigures {
   rss_mb: Record<string, Figure>
   rss_full_load_mb: Figure
   restart_ready_s: Figure
+  /** Messages that waited in the spool then, to be worked off behind it. */
+  restart_waiting: Figure
   cpu_s_per_million: CpuByPart | null
   /** In the telemetry file when the service has stopped. */
   bytes_per_message: Figure
@@ -90,6 +92,7 @@ export function emptyFigures(run: Figures['run'], connections: number, manyConne
     rss_mb: { 1000: null, 10000: null },
     rss_full_load_mb: null,
     restart_ready_s: null,
+    restart_waiting: null,
     cpu_s_per_million: null,
     bytes_per_message: null,
     spool_left_mb: null,

@@ -32,7 +32,7 @@ export async function measureFleet(run: Run): Promise<StoredCount | undefined> {
     for (const count of plan.fleets) {
       const grown = await phase(run, `${count} machines with state`, async () => {
         await service.register(machineNames(known, count))
-        for (; known < count; known += AT_ONCE) {
+        for (; known < count; known = Math.min(known + AT_ONCE, count)) {
           const machines = machineNames(known, Math.min(known + AT_ONCE, count))
           const until = { messagesEach: plan.setsEach }
           await publish(run, target(), { machines, payload, window: plan.setsEach, until })
@@ -58,6 +58,7 @@ export async function measureFleet(run: Run): Promise<StoredCount | undefined> {
       await service.kill()
       service = await startService(workplace, folder)
       figures.restart_ready_s = figure(service.readySeconds)
+      figures.restart_waiting = (await service.metrics()).get('outrigger_reading_sets_waiting') ?? null
       run.say(`  ready after ${figures.restart_ready_s} s`)
       await publishing
       await service.drained(drainMs(run))

@@ -9,6 +9,8 @@ import { connectPublisher, type Publisher } from './publisher.ts'
 /** A server's queue of connections that nobody has accepted yet is short. */
 const CONNECT_AT_ONCE = 100
 const CONNECT_MS = 30_000
+/** For a load that ends with its last message. */
+const COUNTED_MS = 60_000
 /** For acknowledgements after the last message. */
 const LAST_MS = 20_000
 
@@ -77,7 +79,7 @@ async function run(load: Load): Promise<LoadOutcome> {
   publishing = true
   const allDone = () => ended === publishers.length || publishers.every((one) => one.acknowledged === one.sent)
   if (messagesPerSecond === undefined) for (const publisher of publishers) publisher.fill()
-  if ('messagesEach' in until) await waitFor(allDone, LAST_MS)
+  if ('messagesEach' in until) await waitFor(allDone, COUNTED_MS)
   else if (messagesPerSecond === undefined) await waitFor(() => ended === publishers.length, until.seconds * 1000, 50)
   else await pace(publishers, messagesPerSecond, until.seconds * 1000, () => ended === publishers.length)
   publishing = false

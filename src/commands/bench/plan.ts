@@ -52,6 +52,6 @@ export function planOf({ quick, seconds, connections }: BenchOptions): Plan {
     fleets: [1_000, 10_000],
     setsEach: 5,
     settleSeconds: 3,
-    endsWithinMs: (470 + Math.max(0, seconds - DEFAULT_SECONDS)) * 1_000,
+    endsWithinMs: (455 + Math.max(0, seconds - DEFAULT_SECONDS)) * 1_000,
   }
 }

@@ -39,13 +39,13 @@ export async function runBench(
 
   const facts = async () => readMachineFacts(await workplace.folder('facts'))
   figures.machine = (await phase(run, 'the machine', facts)) ?? null
-  const throughput = await measureThroughput(run)
+  const counts = [await measureThroughput(run)]
   await measureRawStore(run)
-  const fleet = await measureFleet(run)
-  if (throughput && fleet) {
-    figures.lost = throughput.lost + fleet.lost
-    figures.duplicated = throughput.duplicated + fleet.duplicated
-    figures.run.stored = throughput.messages + fleet.messages
+  counts.push(await measureFleet(run))
+  for (const { messages, lost, duplicated } of counts.filter((count) => count !== undefined)) {
+    figures.run.stored = (figures.run.stored ?? 0) + messages
+    figures.lost = (figures.lost ?? 0) + lost
+    figures.duplicated = (figures.duplicated ?? 0) + duplicated
   }
   figures.run.took_s = figure((performance.now() - begun) / 1000) ?? 0
   return figures
