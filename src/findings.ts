@@ -4,7 +4,7 @@ import { addLate, type LateReading } from './detect/late-ranges.ts'
 import type { Episode, Transition } from './detect/transition.ts'
 import type { LedgerEvent } from './features/hours-ledger.ts'
 import type { LedgerEntry } from './features/hours-ledger-records.ts'
-import type { StatusChange } from './machine-status.ts'
+import { joinNews, newsOfSets } from './machine-status.ts'
 import type { ReadingSet } from './reading.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -14,50 +14,69 @@ export interface Findings {
   readonly transitions: Transition[]
   readonly episodes: Episode[]
   readonly ledgers: LedgerEntry[]
-  readonly statuses: StatusChange[]
+  /**
+   * Machines whose state has to be recorded together with this, because judging the same messages again would not lead
+   * to the same state, or would tell something twice.
+   */
+  readonly decisive: Set<string>
 }
 
 /**
  * What the new readings and notices of a batch say of their machines.
  *
- * @param from what stands before it in the spool is judged already
+ * @param judged what of its sets was not known before
+ * @param isNews whether a machine has not been judged by the message at a position of the spool yet
  */
 export function detectBatch(
-  batch: DecodedBatch,
-  judged: NewnessOfBatch,
-  from: number,
+  batch: Pick<DecodedBatch, 'sets' | 'notices'>,
+  judged: Pick<NewnessOfBatch, 'sets'>,
+  isNews: (machine: string, position: number) => boolean,
   touched: Map<string, Workspace>,
 ): Findings {
   const findings = emptyFindings(touched)
-  const received = new Map<string, Received[]>()
-  const heard = new Map<string, ReadingSet[]>()
+  const messages = new Map<string, MessagesOfMachine>()
+  const ofMachine = (machine: string): MessagesOfMachine => {
+    const known = messages.get(machine)
+    if (known) return known
+    const none: MessagesOfMachine = { sets: [], notices: [], allNew: true }
+    messages.set(machine, none)
+    return none
+  }
   for (const [index, { set, newValues }] of judged.sets.entries()) {
     const { position } = batch.sets[index] as { position: number }
-    if (position < from) continue
-    const news = newValues === set.values ? set : { ...set, values: newValues }
-    push(heard, set.machine, news)
-    if (newValues.size > 0) push(received, set.machine, { position, item: news })
+    if (!isNews(set.machine, position)) continue
+    const machine = ofMachine(set.machine)
+    if (newValues !== set.values) machine.allNew = false
+    machine.sets.push({ position, item: newValues === set.values ? set : { ...set, values: newValues } })
   }
   for (const notice of batch.notices) {
-    if (notice.position >= from) push(received, notice.machine, { position: notice.position, item: notice })
+    if (isNews(notice.machine, notice.position))
+      ofMachine(notice.machine).notices.push({ position: notice.position, item: notice })
   }
   for (const [id, workspace] of touched) {
-    const sets = heard.get(id) ?? []
-    const inOrder = inOrderOfTime(received.get(id) ?? [])
-    detectMachine(workspace, inOrder, findings)
-    const receivedAt = lastReceipt(sets, lastReceipt(inOrder, 0))
-    addAll(findings.transitions, workspace.detector.heard(receivedAt))
-    const events = workspace.ledger.observe(sets.filter(({ values }) => values.size > 0))
-    noteLedger(findings, workspace, events)
-    findings.statuses.push({
-      machine: id,
-      receivedAt,
-      online: lastWord(received.get(id) ?? []),
-      sets,
-      hours: workspace.ledger.status(),
-    })
+    const { transitions, episodes } = findings
+    const before = transitions.length + episodes.length
+    const received = ofMachine(id)
+    const events = judgeMachine(workspace, received, findings)
+    const isDecisive = !received.allNew || events || transitions.length + episodes.length > before
+    if (isDecisive) findings.decisive.add(id)
   }
   return findings
+}
+
+/** @returns whether its hour counters have events to tell */
+function judgeMachine(workspace: Workspace, { sets, notices }: MessagesOfMachine, findings: Findings): boolean {
+  const readings = sets.filter(({ item }) => item.values.size > 0)
+  const inOrder = inOrderOfTime(readings, notices)
+  detectMachine(workspace, inOrder, findings)
+  const receivedAt = lastReceipt(sets, lastReceipt(notices, 0))
+  addAll(findings.transitions, workspace.detector.heard(receivedAt))
+  const news = readings.map(({ item }) => item)
+  const events = workspace.ledger.observe(news)
+  noteLedger(findings, workspace, events)
+  const online = notices.length > 0 ? lastWord([...readings, ...notices]) : undefined
+  workspace.news = joinNews(workspace.news, { receivedAt, online, ...newsOfSets(news) })
+  return events.length > 0
 }
 
 /** Gives a machine's messages to its detector in order of time; what is behind its newest is kept for later. */
@@ -93,26 +112,33 @@ export function noteLedger(findings: Findings, { machine, ledger }: Workspace, e
   if (status || events.length > 0) findings.ledgers.push({ machine: machine.id, status, events })
 }
 
-/** What its hours are by now, where no message brings that. */
-export function noteHours(findings: Findings, { machine, ledger }: Workspace): void {
-  const nothing = { receivedAt: undefined, online: undefined, sets: [] }
-  findings.statuses.push({ machine: machine.id, ...nothing, hours: ledger.status() })
+/** What a machine sent in a batch, each in the order of receipt. */
+interface MessagesOfMachine {
+  readonly sets: Received<ReadingSet>[]
+  readonly notices: Received<Notice>[]
+  /** Whether no value of them was known before. */
+  allNew: boolean
 }
 
 /** A reading set or a notice with its place in the order of receipt. */
-interface Received {
+interface Received<T> {
   readonly position: number
-  readonly item: ReadingSet | Notice
+  readonly item: T
 }
 
 /**
  * In order of measuring; but a status speaks of the moment it comes: a will carries the time at which the machine
  * connected.
  */
-function inOrderOfTime(received: Received[]): (ReadingSet | Notice)[] {
+function inOrderOfTime(
+  sets: readonly Received<ReadingSet>[],
+  notices: readonly Received<Notice>[],
+): readonly (ReadingSet | Notice)[] {
+  const isOrdered = sets.every(({ item }, i) => i === 0 || item.measuredAt >= (sets[i - 1]?.item.measuredAt ?? 0))
+  if (isOrdered && notices.length === 0) return sets.map(({ item }) => item)
+
   let newest = Number.NEGATIVE_INFINITY
-  return received
-    .sort((a, b) => a.position - b.position)
+  return byReceipt<ReadingSet | Notice>([...sets, ...notices])
     .map(({ item }) => {
       const isStatus = 'kind' in item && item.kind === 'status'
       const at = isStatus ? Math.max(item.measuredAt, newest) : item.measuredAt
@@ -123,22 +149,26 @@ function inOrderOfTime(received: Received[]): (ReadingSet | Notice)[] {
     .map(({ item }) => item)
 }
 
+function byReceipt<T>(received: readonly Received<T>[]): Received<T>[] {
+  return [...received].sort((a, b) => a.position - b.position)
+}
+
 /** Whether the machine is online by the last status received; readings after one that said no make it unknown. */
-function lastWord(received: readonly Received[]): boolean | undefined {
+function lastWord(received: readonly Received<ReadingSet | Notice>[]): boolean | undefined {
   let online: boolean | undefined
-  for (const { item } of [...received].sort((a, b) => a.position - b.position)) {
+  for (const { item } of byReceipt(received)) {
     if ('kind' in item && item.kind === 'status') online = item.online
     else if (online === false) online = undefined
   }
   return online
 }
 
-function lastReceipt(items: readonly { readonly receivedAt: number }[], atLeast: number): number {
-  return items.reduce((latest, { receivedAt }) => Math.max(latest, receivedAt), atLeast)
+function lastReceipt(received: readonly Received<ReadingSet | Notice>[], atLeast: number): number {
+  return received.reduce((latest, { item }) => Math.max(latest, item.receivedAt), atLeast)
 }
 
 export function emptyFindings(touched: Map<string, Workspace>): Findings {
-  return { touched, transitions: [], episodes: [], ledgers: [], statuses: [] }
+  return { touched, transitions: [], episodes: [], ledgers: [], decisive: new Set() }
 }
 
 /** `push` with so many arguments as a batch may have would overflow the stack. */
@@ -150,10 +180,4 @@ export function addAll<T>(list: T[], more: Iterable<T>): void {
 export function newsOf({ transitions, episodes, ledgers }: Findings): string[] {
   const machines = [...transitions, ...episodes.map(({ raised }) => raised), ...ledgers].map(({ machine }) => machine)
   return [...new Set(machines)]
-}
-
-function push<T>(lists: Map<string, T[]>, key: string, item: T): void {
-  const list = lists.get(key)
-  if (list) list.push(item)
-  else lists.set(key, [item])
 }

@@ -1,17 +1,52 @@
 import { sql, type Transaction } from 'kysely'
-import type { LedgerStatus } from './features/hours-ledger.ts'
+import type { LedgerHours } from './features/hours-ledger.ts'
 import { level, type ReadingSet } from './reading.ts'
 import type { Database } from './records/tables.ts'
 
 /** What a machine's messages say about where it is and how it is. */
-export interface StatusChange {
-  readonly machine: string
-  /** undefined: nothing was received. */
+export interface StatusNews {
+  /** Epoch ms; undefined: nothing was received. */
   readonly receivedAt: number | undefined
-  /** undefined: no status message came. */
+  /** By the last status message; undefined: none came, or readings came after one that said that it went. */
   readonly online: boolean | undefined
-  readonly sets: readonly ReadingSet[]
-  readonly hours: LedgerStatus
+  /** Epoch ms; undefined: no readings came. */
+  readonly newestMeasuredAt: number | undefined
+  readonly place: { readonly latitude: number; readonly longitude: number; readonly at: number } | undefined
+}
+
+export interface StatusChange extends StatusNews {
+  readonly machine: string
+  readonly hours: LedgerHours
+}
+
+export const NO_NEWS: StatusNews = {
+  receivedAt: undefined,
+  online: undefined,
+  newestMeasuredAt: undefined,
+  place: undefined,
+}
+
+/** What readings say. @param sets of one machine */
+export function newsOfSets(sets: readonly ReadingSet[]): Pick<StatusNews, 'newestMeasuredAt' | 'place'> {
+  return { newestMeasuredAt: newestOf(sets), place: placeOf(sets) }
+}
+
+/** What two pieces of news say together; the second came later. */
+export function joinNews(first: StatusNews, second: StatusNews): StatusNews {
+  return {
+    receivedAt: latest(first.receivedAt, second.receivedAt),
+    online: second.online ?? first.online,
+    newestMeasuredAt: latest(first.newestMeasuredAt, second.newestMeasuredAt),
+    place:
+      (second.place?.at ?? Number.NEGATIVE_INFINITY) >= (first.place?.at ?? Number.NEGATIVE_INFINITY)
+        ? second.place
+        : first.place,
+  }
+}
+
+function latest(a: number | undefined, b: number | undefined): number | undefined {
+  if (a === undefined || b === undefined) return a ?? b
+  return Math.max(a, b)
 }
 
 const ROWS_AT_ONCE = 1_000 // a gateway may speak for more machines than a statement has room for
@@ -23,23 +58,19 @@ export async function recordStatus(trx: Transaction<Database>, changes: readonly
 }
 
 async function writeStatus(trx: Transaction<Database>, changes: readonly StatusChange[]): Promise<void> {
-  const rows = changes.map(({ machine, receivedAt, online, sets, hours }) => {
-    const newest = newestOf(sets)
-    const position = positionOf(sets)
-    return {
-      machine,
-      last_seen_at: date(receivedAt),
-      newest_measured_at: date(newest),
-      online: online ?? null,
-      latitude: position?.latitude ?? null,
-      longitude: position?.longitude ?? null,
-      position_at: date(position?.at),
-      service_hours: hours.hours ?? null,
-      service_hours_source: hours.source ?? null,
-      service_hours_at: date(hours.at),
-      volume_m3: hours.volumeM3 ?? null,
-    }
-  })
+  const rows = changes.map(({ machine, receivedAt, online, newestMeasuredAt, place, hours }) => ({
+    machine,
+    last_seen_at: date(receivedAt),
+    newest_measured_at: date(newestMeasuredAt),
+    online: online ?? null,
+    latitude: place?.latitude ?? null,
+    longitude: place?.longitude ?? null,
+    position_at: date(place?.at),
+    service_hours: hours.hours ?? null,
+    service_hours_source: hours.source ?? null,
+    service_hours_at: date(hours.at),
+    volume_m3: hours.volumeM3 ?? null,
+  }))
   await trx
     .insertInto('machine_status')
     .values(rows)
@@ -77,8 +108,8 @@ function newestOf(sets: readonly ReadingSet[]): number | undefined {
   return newest
 }
 
-function positionOf(sets: readonly ReadingSet[]): { latitude: number; longitude: number; at: number } | undefined {
-  let found: { latitude: number; longitude: number; at: number } | undefined
+function placeOf(sets: readonly ReadingSet[]): StatusNews['place'] {
+  let found: StatusNews['place']
   for (const { measuredAt, values } of sets) {
     const latitude = values.get('latitude')
     const longitude = values.get('longitude')

@@ -7,7 +7,7 @@ import { type HostVerdict, LEAST_DEVICES } from './acquire/host-clock.ts'
 import type { RejectionReason } from './acquire/judge.ts'
 import type { Codec, SpooledMessage } from './acquire/message.ts'
 import { openMessageLog } from './acquire/message-log.ts'
-import type { Newness, NewnessOfBatch } from './acquire/newness.ts'
+import { allNew, type Newness, type NewnessOfBatch } from './acquire/newness.ts'
 import { keepInQuarantine } from './acquire/quarantine.ts'
 import { keepWithinBudget } from './acquire/quarantine-budget.ts'
 import type { MachineSequence } from './acquire/sequence.ts'
@@ -20,10 +20,10 @@ import { judgeAgain, lateLead, lateSignals } from './detect/late.ts'
 import { type LateSpan, nextSpan } from './detect/late-ranges.ts'
 import type { Episode, Transition } from './detect/transition.ts'
 import { markCorrectionsApplied, pendingCorrections, recordLedgers } from './features/hours-ledger-records.ts'
-import { addAll, detectBatch, emptyFindings, type Findings, newsOf, noteHours, noteLedger } from './findings.ts'
+import { addAll, detectBatch, emptyFindings, type Findings, newsOf, noteLedger } from './findings.ts'
 import type { Log } from './log.ts'
 import { logOutcomes } from './log-outcomes.ts'
-import { recordStatus } from './machine-status.ts'
+import { NO_NEWS, recordStatus, type StatusChange } from './machine-status.ts'
 import type { HistoryMove } from './machines/history-moves.ts'
 import type { RegisteredMachine, Registry } from './machines/registry.ts'
 import type { Database } from './records/tables.ts'
@@ -48,6 +48,8 @@ export interface PipelineParts {
   readonly retentionMs: number | undefined
   readonly quarantineBytes: number
   readonly settings: WorkspaceSettings
+  /** How much of the spool may be read again after a crash, for what the recorded states of machines lack; bytes. */
+  readonly stateLagBytes?: number
   /** Segments of the spool before this position are not needed any more. */
   readonly release: (position: number) => void
   /** What the devices say of the host's clock. */
@@ -85,6 +87,14 @@ const DROP_MS = 3_600_000
 const LONGEST_PAUSE_MS = 2_000
 /** So often a batch is tried before it is taken apart. */
 const PATIENCE = 3
+/** A machine's state is written at the latest after so long, what its messages say of where it is after so long. */
+const STATE_MS = 60_000
+const STATUS_MS = 1_000
+const STATE_LAG_BYTES = 64 << 20
+/** So many states are written along with one batch. */
+const STATES_AT_ONCE = 200
+/** When we stop, states are written for so long. */
+const REST_MS = 1_000
 /** The past may take so long before the present has its turn again. */
 const LATE_TURN_MS = 300
 
@@ -105,7 +115,10 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   const rejected = new Map<RejectionReason, number>()
   let unknownSignals = 0
   let conflicts = 0
-  let recorded = await recordedProgress(db)
+  const { stateLagBytes = STATE_LAG_BYTES } = parts
+  const progress = await readProgress(db)
+  let recorded = progress.position
+  let statesFrom = progress.statesFrom // what the recorded states lack stands in the spool from here on
   let committed = 0
   let worked = parts.checkpoint
   let trouble: string | undefined
@@ -117,6 +130,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   let droppedAt = 0
   let lateWaits = false
   let lateLast = '' // machine whose past was judged last: the others come first, so that a long backlog holds up none
+  let statesLack = statesFrom < recorded // in memory, of what stands before `recorded`
   let waitingAreRead = false // what waits for its time in workspaces that are not in memory
   const unsettled = new Set<string>() // machines that were changed, which has not been recorded yet
 
@@ -134,7 +148,6 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         for (const { set, position } of batch.sets) if (position >= recorded) touched.add(set.machine)
         for (const { machine, position } of batch.notices) if (position >= recorded) touched.add(machine)
         const news = await record(batch, judged, touched, end)
-        recorded = end
         if (news.length > 0) parts.changed(news)
       }
       if (judged.append.length + judged.replacing.length > 0) await store.append(judged.append, judged.replacing)
@@ -162,7 +175,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     await writeCheckpoint(spoolFolder, position).catch((error: unknown) =>
       log.warn({ err: error, folder: spoolFolder }, 'the checkpoint of the spool cannot be written'),
     )
-    parts.release(position)
+    parts.release(Math.min(position, statesFrom))
   }
 
   /** @returns machines of which somebody may want to know */
@@ -173,30 +186,49 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     end: number,
   ): Promise<string[]> {
     const from = recorded
-    return transaction(machines, async (trx) => {
+    const lacking = workspaces.unsavedFrom() ?? from
+    const { news, touched, saved } = await transaction(machines, async (trx) => {
       await registry.addUnassigned(trx, machines)
-      const findings = detectBatch(batch, judged, from, await workspaces.load(known(machines)))
-      if ([...findings.touched.values()].some(({ late }) => late.length > 0)) lateWaits = true
+      const touched = await workspaces.load(known(machines))
+      const findings = detectBatch(batch, judged, (_, position) => position >= from, touched)
+      for (const workspace of touched.values()) workspace.position = end
       await keepInQuarantine(
         trx,
         batch.quarantine.filter(({ position }) => position >= from),
       )
-      await recordFindings(trx, findings)
-      await saveProgress(trx, end)
-      return newsOf(findings)
+      const saved = new Set(workspaces.due(dueNow(end)))
+      for (const id of findings.decisive) saved.add(touched.get(id) as Workspace)
+      const told = await recordFindings(trx, findings, saved)
+      await saveProgress(trx, end, lacking)
+      return { news: newsOf(findings), touched, saved, told }
     })
+    recorded = end
+    statesFrom = lacking
+    for (const workspace of touched.values()) {
+      if (workspace.late.length > 0) lateWaits = true
+      if (!saved.has(workspace)) workspaces.noteUnsaved(workspace, from)
+    }
+    return news
   }
 
-  /** Where it fails, what it changed of these machines in memory is forgotten, and read again from the records. */
-  async function transaction<T>(
+  function dueNow(end: number) {
+    return { before: performance.now() - STATE_MS, position: end - stateLagBytes, atMost: STATES_AT_ONCE }
+  }
+
+  /** Where it fails, what is in memory of these machines is forgotten, and found again in the records and the spool. */
+  async function transaction<T extends Written>(
     machines: Iterable<string>,
     work: (trx: Transaction<Database>) => Promise<T>,
   ): Promise<T> {
     try {
-      return await db.transaction().execute(work)
+      const written = await db.transaction().execute(work)
+      workspaces.noteSaved(written.saved)
+      workspaces.noteTold(written.told)
+      return written
     } catch (error) {
       workspaces.forget(machines)
       waitingAreRead = false
+      statesLack = true
       throw error
     }
   }
@@ -205,13 +237,23 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     return [...machines].map((id) => registry.machine(id)).filter((machine) => machine !== undefined)
   }
 
-  async function recordFindings(trx: Transaction<Database>, findings: Findings): Promise<void> {
+  /**
+   * @param saved machines whose states are recorded with it
+   * @returns machines whose status was
+   */
+  async function recordFindings(
+    trx: Transaction<Database>,
+    findings: Findings,
+    saved: ReadonlySet<Workspace>,
+  ): Promise<Workspace[]> {
     const now = Date.now()
-    await recordStatus(trx, findings.statuses)
+    const told = [...findings.touched.values()].filter((workspace) => saved.has(workspace) || isWorthTelling(workspace))
+    await recordStatus(trx, told.map(statusOf))
     await applyTransitions(trx, findings.transitions, { stateOf, now })
     await applyEpisodes(trx, findings.episodes, { stateOf, now })
     await recordLedgers(trx, findings.ledgers, now)
-    await saveWorkspaces(trx, findings.touched.values())
+    await saveWorkspaces(trx, saved)
+    return told
   }
 
   /** Records what did not come from a batch. */
@@ -219,12 +261,84 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     touched: Map<string, Workspace>,
     work: (findings: Findings, trx: Transaction<Database>) => Promise<void>,
   ): Promise<void> {
+    const saved = new Set(touched.values())
     await transaction(touched.keys(), async (trx) => {
       const findings = emptyFindings(touched)
       await work(findings, trx)
-      await recordFindings(trx, findings)
+      return { saved, told: await recordFindings(trx, findings, saved) }
     })
     parts.changed([...touched.keys()])
+  }
+
+  /** Records of machines what was put off and is due. @returns whether there was anything */
+  async function recordDue(due = dueNow(recorded)): Promise<boolean> {
+    const saved = new Set(workspaces.due(due))
+    const told = new Set([...saved, ...workspaces.untold(performance.now() - STATUS_MS)])
+    if (told.size === 0) return false
+    const lacking = workspaces.unsavedFrom() ?? recorded
+    await transaction([], async (trx) => {
+      await recordStatus(trx, [...told].map(statusOf))
+      await saveWorkspaces(trx, saved)
+      await saveProgress(trx, recorded, lacking)
+      return { saved, told }
+    })
+    statesFrom = lacking
+    return true
+  }
+
+  /** Brings the states in memory up to what is recorded: what theirs lack is read again from the spool. */
+  async function catchUp(): Promise<void> {
+    const again = openSpoolReader({ folder: spoolFolder, from: statesFrom, log })
+    try {
+      while (again.position < recorded && !stopping) {
+        const messages = again.read(recorded, MESSAGES_AT_ONCE, BYTES_AT_ONCE)
+        if (messages.length === 0) break
+        await followMessages(messages)
+      }
+    } finally {
+      again.close()
+    }
+    statesLack = stopping
+  }
+
+  /** Judges by messages that are recorded and stored; machines whose state has them already are left out. */
+  async function followMessages(messages: readonly SpooledMessage[]): Promise<void> {
+    const batch = decodeOrSkip(messages)
+    const sets = batch.sets.map(({ set }) => set)
+    const heard = new Map<string, number>() // machine → its last message
+    for (const { set, position } of batch.sets) heard.set(set.machine, position)
+    for (const { machine, position } of batch.notices) heard.set(machine, Math.max(position, heard.get(machine) ?? 0))
+    const loaded = await workspaces.load(known(heard.keys()))
+    const touched = new Map([...loaded].filter(([id, { position }]) => position <= (heard.get(id) as number)))
+    if (touched.size === 0) return
+
+    const findings = detectBatch(
+      batch,
+      allNew(sets),
+      (id, at) => at >= (touched.get(id)?.position ?? Infinity),
+      touched,
+    )
+    const [first, last] = [messages[0], messages.at(-1)] as [SpooledMessage, SpooledMessage]
+    for (const workspace of touched.values()) {
+      workspace.position = last.next
+      workspaces.noteUnsaved(workspace, first.position)
+      if (workspace.late.length > 0) lateWaits = true
+    }
+    // only where rules have changed since then
+    const told = new Map([...touched].filter(([id]) => findings.decisive.has(id)))
+    if (told.size > 0) await recordAside(told, async (all) => void Object.assign(all, { ...findings, touched: told }))
+  }
+
+  /** What failed to be decoded was set aside when it was met first. */
+  function decodeOrSkip(messages: readonly SpooledMessage[]): Pick<DecodedBatch, 'sets' | 'notices'> {
+    try {
+      return decodeBatch(messages, parts)
+    } catch {
+      if (messages.length === 1) return { sets: [], notices: [] }
+      const half = Math.ceil(messages.length / 2)
+      const [first, second] = [decodeOrSkip(messages.slice(0, half)), decodeOrSkip(messages.slice(half))]
+      return { sets: [...first.sets, ...second.sets], notices: [...first.notices, ...second.notices] }
+    }
   }
 
   function settle(batch: DecodedBatch, judged: NewnessOfBatch): void {
@@ -339,10 +453,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       await recordAside(touched, async (findings, trx) => {
         for (const { id, state } of changed) await followMachineState(trx, id, { state, now: Date.now() })
         addAll(findings.transitions, transitions)
-        for (const workspace of touched.values()) {
-          noteLedger(findings, workspace, [])
-          noteHours(findings, workspace)
-        }
+        for (const workspace of touched.values()) noteLedger(findings, workspace, [])
       })
     }
     unsettled.clear()
@@ -367,7 +478,6 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         const workspace = touched.get(machine)
         if (workspace) noteLedger(findings, workspace, workspace.ledger.apply(correction))
       }
-      for (const workspace of touched.values()) noteHours(findings, workspace)
       await markCorrectionsApplied(
         trx,
         pending.map(({ id }) => id),
@@ -382,6 +492,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       await errand.run()
       return true
     }
+    if (statesLack) await catchUp()
     const now = Date.now()
     if (now - tickedAt >= TICK_MS) {
       tickedAt = now
@@ -393,6 +504,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     }
     const waiting = reader.position < committed
     if (waiting) await next()
+    else if (await recordDue()) return true
     const moreLate = lateWaits && (await judgeLate())
     return waiting || moreLate
   }
@@ -443,7 +555,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     await db.transaction().execute(async (trx) => {
       const detail = `judging it failed: ${fault.message}`
       await keepInQuarantine(trx, [{ position, item: 0, receivedAt, topic, device, reason: 'failed', detail, bytes }])
-      await saveProgress(trx, end)
+      await saveProgress(trx, end, workspaces.unsavedFrom() ?? recorded)
     })
     recorded = end
     counts.settle({ messages: [message], stored: 0, duplicate: 0, quarantined: 1 })
@@ -453,7 +565,10 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
 
   /** What was not confirmed may have been recorded and stored all the same, before the connection broke. */
   async function lookAgain(): Promise<void> {
-    recorded = await recordedProgress(db)
+    const reached = await readProgress(db)
+    recorded = reached.position
+    statesFrom = reached.statesFrom
+    if (statesLack) await catchUp()
     newness.raise(await store.highWaterMarks())
   }
 
@@ -480,11 +595,22 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   async function run(): Promise<void> {
     while (!stopping) {
       try {
-        if (!(await step())) await rest(lateWaits ? 500 : TICK_MS)
+        if (!(await step())) await rest(lateWaits ? 500 : workspaces.areUntold() ? STATUS_MS : TICK_MS)
       } catch (error) {
         log.error({ err: error }, 'the stages cannot do their work')
         await rest(1_000)
       }
+    }
+  }
+
+  /** The next start has nothing to catch up with, where there is time for that. */
+  async function recordRest(): Promise<void> {
+    const until = performance.now() + REST_MS
+    const everything = { before: Number.POSITIVE_INFINITY, position: recorded, atMost: STATES_AT_ONCE }
+    try {
+      while (!statesLack && performance.now() < until) if (!(await recordDue(everything))) return
+    } catch (error) {
+      log.debug({ err: error }, 'states of machines are not recorded, the next start reads the spool again')
     }
   }
 
@@ -539,6 +665,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       stopping = true
       wake()
       await running
+      await recordRest()
       for (const { reject } of errands.splice(0)) reject(new Error('the service stops'))
       reader.close()
       await clocks.save().catch((error: unknown) => log.warn({ err: error }, 'clocks could not be saved'))
@@ -546,16 +673,34 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   }
 }
 
-async function recordedProgress(db: Kysely<Database>): Promise<number> {
-  const row = await db.selectFrom('spool_progress').select('position').executeTakeFirst()
-  return row?.position ?? 0
+/** Machines of which a transaction wrote the state, or what is shown of them. */
+interface Written {
+  readonly saved: Iterable<Workspace>
+  readonly told: Iterable<Workspace>
 }
 
-async function saveProgress(trx: Transaction<Database>, position: number): Promise<void> {
+function isWorthTelling({ news, newsRecordedAt }: Workspace): boolean {
+  if (news === NO_NEWS) return false
+  return news.online !== undefined || performance.now() - newsRecordedAt >= STATUS_MS
+}
+
+function statusOf({ machine, news, ledger }: Workspace): StatusChange {
+  return { machine: machine.id, ...news, hours: ledger.hours() }
+}
+
+/** How far the spool is judged and recorded, and from where on recorded states lack something of that. */
+async function readProgress(db: Kysely<Database>): Promise<{ position: number; statesFrom: number }> {
+  const row = await db.selectFrom('spool_progress').select(['position', 'states_from']).executeTakeFirst()
+  const position = row?.position ?? 0
+  return { position, statesFrom: row?.states_from ?? position }
+}
+
+async function saveProgress(trx: Transaction<Database>, position: number, statesFrom: number): Promise<void> {
+  const row = { position, states_from: statesFrom }
   await trx
     .insertInto('spool_progress')
-    .values({ position })
-    .onConflict((conflict) => conflict.column('only_row').doUpdateSet({ position }))
+    .values(row)
+    .onConflict((conflict) => conflict.column('only_row').doUpdateSet(row))
     .execute()
 }
 

@@ -7,6 +7,7 @@ import {
   machineDetector,
 } from './detect/machine-detector.ts'
 import { type HoursLedger, hoursLedger, type LedgerState } from './features/hours-ledger.ts'
+import { NO_NEWS, type StatusNews } from './machine-status.ts'
 import type { RegisteredMachine } from './machines/registry.ts'
 import type { Database } from './records/tables.ts'
 
@@ -17,6 +18,12 @@ export interface Workspace {
   readonly ledger: HoursLedger
   /** Times of the past that are to be judged again. */
   late: readonly LateRange[]
+  /** What the machine sent before this position of the spool is in all this. */
+  position: number
+  /** What its messages said of it that is not recorded yet. */
+  news: StatusNews
+  /** When its status was recorded last, ms of `performance.now()`. */
+  newsRecordedAt: number
 }
 
 /** JSON of a workspace, a row of `stage_state`. */
@@ -37,20 +44,34 @@ export function detectorContext(machine: RegisteredMachine, settings: WorkspaceS
   return { machine: machine.id, profile: machine.profile, rules: machine.rules, ...settings }
 }
 
-/** What of a `WorkspaceState` goes on with time alone. */
-const WAITS =
-  '$ ? (exists(@.late[*]) || exists(@.detector.pending[*]) || exists(@.detector.rules.*.levels.*) || exists(@.detector.faults.codes.*))'
+/** Whether something of it goes on with time alone. */
+function waits({ late, detector: { pending, rules, faults } }: WorkspaceState): boolean {
+  if (late.length > 0 || pending.length > 0 || Object.keys(faults.codes).length > 0) return true
+  return Object.values(rules).some(({ levels }) => Object.keys(levels).length > 0)
+}
+
+/** Where in the spool what is not recorded of a machine begins, and since when that is so. */
+interface Unsaved {
+  readonly from: number
+  /** ms of `performance.now()` */
+  readonly since: number
+}
 
 /** Workspaces of the machines that were heard; those not in memory are read from the records. */
 export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings) {
   const known = new Map<string, Workspace>()
+  const unsaved = new Map<string, Unsaved>() // in order of `from`
+  const untold = new Set<string>()
 
-  function build(machine: RegisteredMachine, state?: WorkspaceState): Workspace {
+  function build(machine: RegisteredMachine, position: number, state?: WorkspaceState): Workspace {
     return {
       machine,
       detector: machineDetector(detectorContext(machine, settings), state?.detector),
       ledger: hoursLedger(machine.profile, state?.ledger),
       late: state?.late ?? [],
+      position,
+      news: NO_NEWS,
+      newsRecordedAt: Number.NEGATIVE_INFINITY,
     }
   }
 
@@ -71,8 +92,11 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
           .selectAll()
           .where(sql<boolean>`machine = any(${ids}::text[])`)
           .execute()
-        const states = new Map(rows.map(({ machine, state }) => [machine, state as unknown as WorkspaceState]))
-        for (const machine of missing) known.set(machine.id, build(machine, states.get(machine.id)))
+        const stored = new Map(rows.map((row) => [row.machine, row]))
+        for (const machine of missing) {
+          const row = stored.get(machine.id)
+          known.set(machine.id, build(machine, row?.position ?? 0, row?.state as WorkspaceState | undefined))
+        }
       }
       return new Map(machines.map(({ id }) => [id, known.get(id) as Workspace]))
     },
@@ -94,11 +118,7 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
 
     /** Ids of machines to which something may happen without any message: a delay or a backlog was under way. */
     async waiting(): Promise<string[]> {
-      const rows = await db
-        .selectFrom('stage_state')
-        .select('machine')
-        .where(sql<boolean>`jsonb_path_exists(state, ${WAITS}::jsonpath)`)
-        .execute()
+      const rows = await db.selectFrom('stage_state').select('machine').where('waits', '=', true).execute()
       return rows.map(({ machine }) => machine)
     },
 
@@ -112,9 +132,58 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
       return transitions
     },
 
-    /** Forgets what was changed in memory and not recorded; the records have the last good state. */
+    /** Forgets what is in memory; the records have the last good state, and the spool what came since then. */
     forget(ids: Iterable<string>): void {
       for (const id of ids) known.delete(id)
+    },
+
+    /** Notes that the records do not have what a machine sent from a position on. */
+    noteUnsaved({ machine: { id }, news }: Workspace, from: number): void {
+      if (!unsaved.has(id)) unsaved.set(id, { from, since: performance.now() })
+      if (news !== NO_NEWS) untold.add(id)
+    },
+
+    /** Notes that the records have all that these machines sent. */
+    noteSaved(workspaces: Iterable<Workspace>): void {
+      for (const { machine } of workspaces) unsaved.delete(machine.id)
+    },
+
+    /** Notes that the records have what is shown of these machines. */
+    noteTold(workspaces: Iterable<Workspace>): void {
+      const now = performance.now()
+      for (const workspace of workspaces) {
+        workspace.news = NO_NEWS
+        workspace.newsRecordedAt = now
+        untold.delete(workspace.machine.id)
+      }
+    },
+
+    areUntold: () => untold.size > 0,
+
+    /** Machines with news that the records do not have, last told before a time, ms of `performance.now()`. */
+    untold(before: number): Workspace[] {
+      return [...untold].flatMap((id) => known.get(id) ?? []).filter(({ newsRecordedAt }) => newsRecordedAt <= before)
+    },
+
+    /** From here on the spool still has what the records have not; undefined: they have everything. */
+    unsavedFrom(): number | undefined {
+      for (const { from } of unsaved.values()) return from
+      return undefined
+    },
+
+    /**
+     * The machines that are to be saved next, longest unsaved first.
+     *
+     * @param due those since before this time, ms of `performance.now()`, or from before this position of the spool
+     */
+    due({ before, position, atMost }: { before: number; position: number; atMost: number }): Workspace[] {
+      const found: Workspace[] = []
+      for (const [id, { from, since }] of unsaved) {
+        if (found.length === atMost || (since >= before && from >= position)) break
+        const workspace = known.get(id)
+        if (workspace) found.push(workspace)
+      }
+      return found
     },
   }
 }
@@ -125,14 +194,20 @@ const ROWS_AT_ONCE = 200
 export async function saveWorkspaces(trx: Transaction<Database>, workspaces: Iterable<Workspace>): Promise<void> {
   const all = [...workspaces]
   for (let from = 0; from < all.length; from += ROWS_AT_ONCE) {
-    const rows = all.slice(from, from + ROWS_AT_ONCE).map(({ machine, detector, ledger, late }) => ({
-      machine: machine.id,
-      state: JSON.stringify({ detector: detector.state(), ledger: ledger.state(), late } satisfies WorkspaceState),
-    }))
+    const rows = all.slice(from, from + ROWS_AT_ONCE).map(({ machine, detector, ledger, late, position }) => {
+      const state: WorkspaceState = { detector: detector.state(), ledger: ledger.state(), late }
+      return { machine: machine.id, state: JSON.stringify(state), position, waits: waits(state) }
+    })
     await trx
       .insertInto('stage_state')
       .values(rows)
-      .onConflict((conflict) => conflict.column('machine').doUpdateSet(({ ref }) => ({ state: ref('excluded.state') })))
+      .onConflict((conflict) =>
+        conflict.column('machine').doUpdateSet(({ ref }) => ({
+          state: ref('excluded.state'),
+          position: ref('excluded.position'),
+          waits: ref('excluded.waits'),
+        })),
+      )
       .execute()
   }
 }

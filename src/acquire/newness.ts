@@ -198,7 +198,8 @@ function keyOf(machine: string, signal: string, measuredAt: number): string {
   return `${machine}/${measuredAt}/${signal}` // an id of a machine has no slash
 }
 
-function allNew(sets: readonly ReadingSet[]) {
+/** What is known of sets of which nothing was known before. */
+export function allNew(sets: readonly ReadingSet[]) {
   const judged = sets.map((set): NewnessOfSet => ({ set, newValues: set.values, outcome: 'stored' }))
   return { sets: judged, append: sets, replacing: [], conflicts: 0 }
 }

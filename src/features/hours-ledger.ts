@@ -39,16 +39,20 @@ export interface CounterReading {
   readonly inDoubt: boolean
 }
 
-/** What the ledger of a machine says. Hours are service hours; times are event times in epoch ms. */
-export interface LedgerStatus {
+/** Service hours and volume as they stand; times are event times in epoch ms. */
+export interface LedgerHours {
   /** undefined: no counter, no running time, no meter reading known yet. */
   readonly hours: number | undefined
   /** A signal, `running_time` or `meter_reading`. */
   readonly source: string | undefined
   readonly at: number | undefined
+  readonly volumeM3: number | undefined
+}
+
+/** What the ledger of a machine says. */
+export interface LedgerStatus extends LedgerHours {
   /** The first hour reading: what lies before it is unknown. */
   readonly start: { readonly hours: number; readonly at: number } | undefined
-  readonly volumeM3: number | undefined
   readonly startVolumeM3: number | undefined
   readonly hoursUse: readonly UseDay[]
   readonly volumeUse: readonly UseDay[]
@@ -126,6 +130,7 @@ export interface HoursLedger {
   /** Applies what a person said. A decision about a doubt that has settled meanwhile changes nothing. */
   apply(correction: CounterCorrection): LedgerEvent[]
   status(): LedgerStatus
+  hours(): LedgerHours
   /** The status, when it moved by 0.05 h or 1 m³, or a source, doubt or day changed, since it was taken last. */
   takeStatus(): LedgerStatus | undefined
   state(): LedgerState
@@ -169,6 +174,7 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
     },
 
     status,
+    hours,
 
     takeStatus() {
       const now = marks()
@@ -348,16 +354,23 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
     }
   }
 
-  function status(): LedgerStatus {
+  function hours(): LedgerHours {
     const { service } = state
     const volumeCounter = volume === undefined ? undefined : state.counters[volume]
     return {
       hours: service && serviceHours(service),
       source: service?.source,
       at: service && sourceTotal(service.source).at,
-      start: service?.start,
       volumeM3: volumeCounter && total(volumeCounter),
-      startVolumeM3: volumeCounter && state.startVolumeM3,
+    }
+  }
+
+  function status(): LedgerStatus {
+    const now = hours()
+    return {
+      ...now,
+      start: state.service?.start,
+      startVolumeM3: now.volumeM3 === undefined ? undefined : state.startVolumeM3,
       hoursUse: structuredClone(state.hoursUse),
       volumeUse: structuredClone(state.volumeUse),
       counters: Object.fromEntries(

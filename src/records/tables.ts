@@ -83,11 +83,14 @@ export interface MachineStatusTable {
 export interface StageStateTable {
   machine: string
   state: Json<unknown>
+  position: number
+  waits: boolean
 }
 
 export interface SpoolProgressTable {
   only_row: Generated<boolean>
   position: number
+  states_from: number | null
 }
 
 export interface RuleOverridesTable {
