@@ -363,7 +363,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
    */
   async function judgeLate(): Promise<boolean> {
     const until = performance.now() + LATE_TURN_MS
-    const late = [...workspaces.all()].filter((workspace) => workspace.late.length > 0)
+    const late = [...workspaces.awake()].filter((workspace) => workspace.late.length > 0)
     const first = late.findIndex(({ machine }) => machine.id === lateLast)
     let waits = false
     for (const workspace of [...late.slice(first + 1), ...late.slice(0, first + 1)]) {
@@ -410,7 +410,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       await loadSilent(now)
     }
     const transitions = new Map<string, Transition[]>()
-    for (const { machine, detector } of workspaces.all()) {
+    for (const { machine, detector } of workspaces.awake()) {
       const found = detector.tick(now)
       if (found.length > 0) transitions.set(machine.id, found)
     }
@@ -438,7 +438,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   }
 
   async function loadUnknown(machines: readonly string[]): Promise<void> {
-    await workspaces.load(known(machines.filter((id) => !workspaces.has(id))))
+    await workspaces.load(known(machines.filter((id) => !workspaces.isFollowed(id))))
   }
 
   async function takeOverChanges(): Promise<void> {
@@ -493,6 +493,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       return true
     }
     if (statesLack) await catchUp()
+    workspaces.rest()
     const now = Date.now()
     if (now - tickedAt >= TICK_MS) {
       tickedAt = now
