@@ -98,7 +98,7 @@ function detectMachine(workspace: Workspace, inOrder: readonly (ReadingSet | Not
     }
     flush()
     if (item.kind === 'status') addAll(transitions, detector.status(measuredAt, receivedAt, item.online))
-    else if (measuredAt >= (detector.newestFaultsAt ?? Number.NEGATIVE_INFINITY))
+    else if (measuredAt >= (detector.newestFaultsAt() ?? Number.NEGATIVE_INFINITY))
       addAll(transitions, detector.faults(measuredAt, receivedAt, item.codes))
     else addAll(episodes, detector.faultsAgain(measuredAt, receivedAt, item.codes))
   }

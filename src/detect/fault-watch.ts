@@ -42,9 +42,9 @@ interface FaultMessage {
 }
 
 export interface FaultWatch {
-  readonly newest: number | undefined
+  newest(): number | undefined
   /** Whether something is only waiting for its time. */
-  readonly waits: boolean
+  waits(): boolean
   message(at: number, receivedAt: number, codes: readonly FaultCode[]): Transition[]
   messageAgain(at: number, receivedAt: number, codes: readonly FaultCode[]): Episode[]
   /** The machine's time has got to `at` without another message: the last list still holds. */
@@ -66,10 +66,8 @@ export function faultWatch({ machine, profile }: FaultContext, state?: FaultStat
   let newest = state?.newest ?? null
 
   return {
-    get newest() {
-      return newest ?? undefined
-    },
-    get waits() {
+    newest: () => newest ?? undefined,
+    waits() {
       for (const { absentSince } of codes.values()) if (absentSince !== null) return true
       return false
     },

@@ -74,11 +74,11 @@ export interface DetectorState {
 /** Judges what one machine sends as it comes, in event time. */
 export interface MachineDetector {
   /** Epoch ms of the newest reading set. */
-  readonly newestMeasuredAt: number | undefined
+  newestMeasuredAt(): number | undefined
   /** Epoch ms of the newest fault message; what is older is for `faultsAgain`. */
-  readonly newestFaultsAt: number | undefined
+  newestFaultsAt(): number | undefined
   /** Id of the machine's mode as of its newest set. */
-  readonly currentMode: string | undefined
+  currentMode(): string | undefined
   /** Whether a set belongs to the past, and so is to be judged again with what is stored around it. */
   isLate(set: ReadingSet): boolean
   /** @param sets in order of `measuredAt`, none of them late before the first is observed */
@@ -115,15 +115,9 @@ const NO_DATA = 'no_data'
 export function machineDetector(context: DetectorContext, state?: DetectorState): MachineDetector {
   let detection = startDetection(context, state)
   return {
-    get newestMeasuredAt() {
-      return detection.newestMeasuredAt
-    },
-    get newestFaultsAt() {
-      return detection.newestFaultsAt
-    },
-    get currentMode() {
-      return detection.currentMode
-    },
+    newestMeasuredAt: () => detection.newestMeasuredAt(),
+    newestFaultsAt: () => detection.newestFaultsAt(),
+    currentMode: () => detection.currentMode(),
     isLate: (set) => detection.isLate(set),
     observe: (sets) => detection.observe(sets),
     status: (measuredAt, receivedAt, online) => detection.status(measuredAt, receivedAt, online),
@@ -177,15 +171,9 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
   for (const [key, saved] of Object.entries(state?.alarms ?? {})) restoreAlarm(key, saved)
 
   return {
-    get newestMeasuredAt() {
-      return Number.isNaN(picture.newest) ? undefined : picture.newest
-    },
-    get newestFaultsAt() {
-      return faultCodes.newest
-    },
-    get currentMode() {
-      return Number.isNaN(picture.newest) ? undefined : picture.mode(picture.newest)
-    },
+    newestMeasuredAt: () => (Number.isNaN(picture.newest()) ? undefined : picture.newest()),
+    newestFaultsAt: () => faultCodes.newest(),
+    currentMode: () => (Number.isNaN(picture.newest()) ? undefined : picture.mode(picture.newest())),
 
     isLate: (set) => picture.isLate(set),
 
@@ -252,10 +240,10 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
   function judgeSet(set: ReadingSet): void {
     const { measuredAt: at, values } = set
     picture.take(set)
-    const isNewest = at === picture.newest
+    const isNewest = at === picture.newest()
     if (isNewest) receivedAt = set.receivedAt
     noteHeard(set.receivedAt)
-    if (picture.returned) for (const run of busy) forgetDelays(run)
+    if (picture.returned()) for (const run of busy) forgetDelays(run)
     judged.clear()
     for (const [name, value] of values) {
       const index = plan.table.indexOf.get(name)
@@ -267,7 +255,7 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
     }
     if (isNewest) for (const run of busy) if (!judged.has(run)) judgeBetween(run, at)
     settleChanges(set.receivedAt)
-    if (isNewest && faultCodes.waits) out.push(...faultCodes.pass(at, set.receivedAt))
+    if (isNewest && faultCodes.waits()) out.push(...faultCodes.pass(at, set.receivedAt))
   }
 
   /** The signal itself was read. */
@@ -346,11 +334,11 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
       if (plan.table.signals[index]?.sent !== 'periodic') continue
       const track = picture.track(index)
       // one that is not known any more holds only because it may be unknown
-      if (track !== undefined && track.at < since && picture.asOf(index, picture.newest) !== undefined) return false
+      if (track !== undefined && track.at < since && picture.asOf(index, picture.newest()) !== undefined) return false
     }
     if (modes === undefined) return true
-    picture.mode(picture.newest)
-    return picture.modeToldAt >= since
+    picture.mode(picture.newest())
+    return picture.modeToldAt() >= since
   }
 
   function isHealthy(rule: RulePlan): boolean {
@@ -492,23 +480,24 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
 
   /** A value sent on change, a mode, a list of faults: they go on holding although nothing comes. */
   function judgeByTime(now: number): void {
-    if (busy.size === 0 && !faultCodes.waits) return
+    if (busy.size === 0 && !faultCodes.waits()) return
     if (receivedAt === null) {
       passFaults(now)
       return
     }
-    const at = picture.newest + (now - receivedAt) - MARGIN_MS
-    if (at <= picture.newest || !picture.heardAt(at)) return
+    const at = picture.newest() + (now - receivedAt) - MARGIN_MS
+    if (at <= picture.newest() || !picture.heardAt(at)) return
     for (const run of busy) judgeBetween(run, at)
     settleChanges(now)
-    if (faultCodes.waits) out.push(...faultCodes.pass(at, now))
+    if (faultCodes.waits()) out.push(...faultCodes.pass(at, now))
   }
 
   /** Of a machine that sends nothing but fault codes, silence says nothing. */
   function passFaults(now: number): void {
-    if (faultCodes.newest === undefined || heardAt === null) return
-    const at = faultCodes.newest + (now - heardAt) - MARGIN_MS
-    if (at > faultCodes.newest) out.push(...faultCodes.pass(at, now))
+    const newest = faultCodes.newest()
+    if (newest === undefined || heardAt === null) return
+    const at = newest + (now - heardAt) - MARGIN_MS
+    if (at > newest) out.push(...faultCodes.pass(at, now))
   }
 }
 

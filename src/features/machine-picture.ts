@@ -63,11 +63,11 @@ export interface PictureState {
 /** What is known of one machine as of its newest reading set. */
 export interface MachinePicture {
   /** Epoch ms of the newest set, NaN before the first. */
-  readonly newest: number
+  newest(): number
   /** Whether the machine was silent before the newest set for so long that it counted as offline. */
-  readonly returned: boolean
+  returned(): boolean
   /** Age of the oldest reading that the mode was last told from; a mode that was sent is as good as new. */
-  readonly modeToldAt: number
+  modeToldAt(): number
   /**
    * Whether a set belongs to the past. A little behind it does not, if all of its signals are news: two controllers of
    * one machine, or two ways to the broker, are never quite in step.
@@ -136,15 +136,9 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
   let modeToldAt = Number.POSITIVE_INFINITY
 
   return {
-    get newest() {
-      return newest
-    },
-    get returned() {
-      return returned
-    },
-    get modeToldAt() {
-      return modeToldAt
-    },
+    newest: () => newest,
+    returned: () => returned,
+    modeToldAt: () => modeToldAt,
 
     isLate({ measuredAt, values }) {
       const behind = newest - measuredAt

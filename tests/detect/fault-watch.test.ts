@@ -157,7 +157,7 @@ describe('with the other words of the machine', () => {
     expect(detector.faultsAgain(first, start + second, [low])).toMatchObject([
       { raised: { at: first }, cleared: { at: third + minute } },
     ])
-    expect(detector.newestFaultsAt).toBe(start)
+    expect(detector.newestFaultsAt()).toBe(start)
     expect(detector.faults(start + minute, start + minute, [])).toEqual([])
   })
 })

@@ -341,9 +341,9 @@ describe('modes', () => {
 
   test('the mode of now has its name', () => {
     const detector = machineDetector(derived)
-    expect(detector.currentMode).toBeUndefined()
+    expect(detector.currentMode()).toBeUndefined()
     detector.observe([set(start, { rpm: 1500 })])
-    expect(detector.currentMode).toBe('working')
+    expect(detector.currentMode()).toBe('working')
   })
 })
 
@@ -661,7 +661,7 @@ describe('two controllers of one machine that are never quite in step', () => {
       return [engine, hydraulics].flatMap((one) => (detector.isLate(one) ? [] : detector.observe([one])))
     })
     expect(found.map(({ kind, since, at }) => [kind, at - since])).toEqual([['raised', minute]])
-    expect(detector.newestMeasuredAt).toBe(start + 5 * minute)
+    expect(detector.newestMeasuredAt()).toBe(start + 5 * minute)
   })
 
   for (const { name, one, late } of [

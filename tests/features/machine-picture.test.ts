@@ -66,11 +66,11 @@ describe('how long a value is known', () => {
   test('one sent on change until the machine was offline, one by hand for ever', () => {
     const again = machinePicture(profile, JSON.parse(JSON.stringify(picture.state())))
     again.take(set(start + 2 * minute, { rpm: 900 }))
-    expect(again.asOf(index('link'), again.newest)).toBe(1)
+    expect(again.asOf(index('link'), again.newest())).toBe(1)
     again.take(set(start + hour, { rpm: 900 }))
-    expect(again.returned).toBe(true)
-    expect(again.asOf(index('link'), again.newest)).toBeUndefined()
-    expect(again.asOf(index('tilt'), again.newest)).toBe(2)
+    expect(again.returned()).toBe(true)
+    expect(again.asOf(index('link'), again.newest())).toBeUndefined()
+    expect(again.asOf(index('tilt'), again.newest())).toBe(2)
   })
 
   test('offline by its own word or its will', () => {
@@ -89,9 +89,9 @@ test('what held before a machine went offline does not hold when it says that it
   picture.status(start + 2 * second, true)
   const again = machinePicture(profile, JSON.parse(JSON.stringify(picture.state())))
   again.take(set(start + 3 * second, { rpm: 900 }))
-  expect(again.asOf(index('link'), again.newest)).toBeUndefined()
+  expect(again.asOf(index('link'), again.newest())).toBeUndefined()
   again.take(set(start + 4 * second, { link: 1 }))
-  expect(again.asOf(index('link'), again.newest)).toBe(1)
+  expect(again.asOf(index('link'), again.newest())).toBe(1)
 })
 
 describe('the mode', () => {
@@ -113,7 +113,7 @@ describe('the mode', () => {
     const picture = machinePicture(profile)
     picture.take(set(start, { rpm: 1500 }))
     picture.take(set(start + 10 * second, { link: 1 }))
-    expect(picture.mode(picture.newest)).toBe('working')
-    expect(picture.modeToldAt).toBe(start)
+    expect(picture.mode(picture.newest())).toBe('working')
+    expect(picture.modeToldAt()).toBe(start)
   })
 })
