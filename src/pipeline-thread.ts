@@ -10,7 +10,7 @@ import type { SpoolDamage } from './acquire/spool-reader.ts'
 import { openCatalogue } from './catalogue/open.ts'
 import { openLog } from './log.ts'
 import { openRegistry } from './machines/registry.ts'
-import { type Pipeline, startPipeline } from './pipeline.ts'
+import { type Pipeline, STATE_LAG_BYTES, startPipeline } from './pipeline.ts'
 import { openRecords, type Records } from './records/records.ts'
 import { joinThread } from './rpc.ts'
 import { openDuckdbStore } from './store/duckdb-store.ts'
@@ -59,6 +59,7 @@ const offered: PipelineThread = {
       checkpoint: readCheckpoint(spoolFolder),
       retentionMs: config.OUTRIGGER_RETENTION_DAYS && config.OUTRIGGER_RETENTION_DAYS * 86_400_000,
       quarantineBytes: config.OUTRIGGER_QUARANTINE_BYTES,
+      stateLagBytes: Math.min(STATE_LAG_BYTES, config.OUTRIGGER_SPOOL_BYTES / 8),
       settings: { noDataAfterMs: config.OUTRIGGER_NO_DATA_HOURS * 3_600_000, listeningSince: Date.now() },
       release: (position) => receiving.tell('release', position),
       heedDevices: (host) => receiving.tell('heedDevices', host),

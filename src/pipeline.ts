@@ -49,7 +49,7 @@ export interface PipelineParts {
   readonly quarantineBytes: number
   readonly settings: WorkspaceSettings
   /** How much of the spool may be read again after a crash, for what the recorded states of machines lack; bytes. */
-  readonly stateLagBytes?: number
+  readonly stateLagBytes: number
   /** Segments of the spool before this position are not needed any more. */
   readonly release: (position: number) => void
   /** What the devices say of the host's clock. */
@@ -90,7 +90,8 @@ const PATIENCE = 3
 /** A machine's state is written at the latest after so long, what its messages say of where it is after so long. */
 const STATE_MS = 60_000
 const STATUS_MS = 1_000
-const STATE_LAG_BYTES = 64 << 20
+/** What a start reads again in some seconds. */
+export const STATE_LAG_BYTES = 64 << 20
 /** So many states are written along with one batch. */
 const STATES_AT_ONCE = 200
 /** When we stop, states are written for so long. */
@@ -115,10 +116,10 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   const rejected = new Map<RejectionReason, number>()
   let unknownSignals = 0
   let conflicts = 0
-  const { stateLagBytes = STATE_LAG_BYTES } = parts
   const progress = await readProgress(db)
   let recorded = progress.position
   let statesFrom = progress.statesFrom // what the recorded states lack stands in the spool from here on
+  let doneWith = parts.checkpoint // recorded and stored, and not needed for that any more
   let committed = 0
   let worked = parts.checkpoint
   let trouble: string | undefined
@@ -175,7 +176,12 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     await writeCheckpoint(spoolFolder, position).catch((error: unknown) =>
       log.warn({ err: error, folder: spoolFolder }, 'the checkpoint of the spool cannot be written'),
     )
-    parts.release(Math.min(position, statesFrom))
+    doneWith = position
+    releaseSpool()
+  }
+
+  function releaseSpool(): void {
+    parts.release(Math.min(doneWith, statesFrom))
   }
 
   /** @returns machines of which somebody may want to know */
@@ -212,7 +218,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   }
 
   function dueNow(end: number) {
-    return { before: performance.now() - STATE_MS, position: end - stateLagBytes, atMost: STATES_AT_ONCE }
+    return { before: performance.now() - STATE_MS, position: end - parts.stateLagBytes, atMost: STATES_AT_ONCE }
   }
 
   /** Where it fails, what is in memory of these machines is forgotten, and found again in the records and the spool. */
@@ -283,6 +289,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       return { saved, told }
     })
     statesFrom = lacking
+    releaseSpool()
     return true
   }
 
@@ -299,6 +306,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       again.close()
     }
     statesLack = stopping
+    releaseSpool()
   }
 
   /** Judges by messages that are recorded and stored; machines whose state has them already are left out. */
@@ -332,7 +340,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   /** What failed to be decoded was set aside when it was met first. */
   function decodeOrSkip(messages: readonly SpooledMessage[]): Pick<DecodedBatch, 'sets' | 'notices'> {
     try {
-      return decodeBatch(messages, parts)
+      return decodeBatch(messages, parts, Date.now())
     } catch {
       if (messages.length === 1) return { sets: [], notices: [] }
       const half = Math.ceil(messages.length / 2)
@@ -493,6 +501,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       return true
     }
     if (statesLack) await catchUp()
+    if (statesLack) return false
     workspaces.rest()
     const now = Date.now()
     if (now - tickedAt >= TICK_MS) {
@@ -616,6 +625,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   }
 
   await followStates()
+  releaseSpool()
   const running = run()
 
   /** Does something while no batch is under way. */

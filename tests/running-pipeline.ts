@@ -49,6 +49,7 @@ export async function runningPipeline(
     checkpoint: spool.checkpoint,
     retentionMs: undefined,
     quarantineBytes: 1 << 30,
+    stateLagBytes: 1 << 20,
     settings: { noDataAfterMs: 86_400_000, listeningSince: Date.now() },
     release: () => {},
     heedDevices: () => {},

@@ -30,10 +30,9 @@ interface KeptSegment extends Segment {
   bytes: number
 }
 
-/** @param released where the reader begins */
 export function openSegments(
   folder: string,
-  { disk, limits, released, log }: { disk: SpoolDisk; limits: SegmentLimits; released: number; log: Log },
+  { disk, limits, log }: { disk: SpoolDisk; limits: SegmentLimits; log: Log },
 ): SpoolSegments {
   const history: KeptSegment[] = []
   const waiting: KeptSegment[] = listSegments(folder).map((segment) => ({
@@ -51,7 +50,6 @@ export function openSegments(
       waitingBytes -= done.bytes
     }
   }
-  release(released)
 
   return {
     waitingBytes: () => waitingBytes,

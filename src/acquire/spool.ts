@@ -100,11 +100,11 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const checkpoint = readCheckpoint(folder)
   const survey = surveySpool(listSegments(folder), checkpoint)
   const limits = { budgetBytes, historyBytes }
-  const segments = openSegments(folder, { disk, limits, released: checkpoint, log })
+  const segments = openSegments(folder, { disk, limits, log })
 
   let committed = Math.max(survey.end, checkpoint) || freshPosition()
   const lifetime = survey.tally.slice() // of what is committed
-  let released = checkpoint
+  let released = 0 // what is worked off may still be read again, until the stages say that it is not
   let current: OpenSegment | undefined // undefined: the next group begins a new one
   const queued: SpoolGroup[] = [] // before `filling`, because it grew too large
   let filling = newGroup(committed, bearingSets(lifetime))
