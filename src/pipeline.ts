@@ -119,9 +119,9 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   const progress = await readProgress(db)
   let recorded = progress.position
   let statesFrom = progress.statesFrom // what the recorded states lack stands in the spool from here on
-  let doneWith = parts.checkpoint // recorded and stored, and not needed for that any more
+
   let committed = 0
-  let worked = parts.checkpoint
+  let worked = parts.checkpoint // recorded and stored before it
   let trouble: string | undefined
   let stopping = false
   let wake = () => {}
@@ -172,16 +172,15 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
 
   /** The spool may forget what is recorded and stored. An older checkpoint is no loss: what is read again is recognised. */
   async function moveOn(position: number): Promise<void> {
-    worked = position
     await writeCheckpoint(spoolFolder, position).catch((error: unknown) =>
       log.warn({ err: error, folder: spoolFolder }, 'the checkpoint of the spool cannot be written'),
     )
-    doneWith = position
+    worked = position
     releaseSpool()
   }
 
   function releaseSpool(): void {
-    parts.release(Math.min(doneWith, statesFrom))
+    parts.release(Math.min(worked, statesFrom))
   }
 
   /** @returns machines of which somebody may want to know */
