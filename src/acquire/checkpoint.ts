@@ -2,17 +2,20 @@ import { readFileSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-const NAME = 'checkpoint.json'
+/** Where the checkpoint of a spool stands. */
+export function checkpointPath(folder: string): string {
+  return join(folder, 'checkpoint.json')
+}
 
 /**
- * How far the spool is judged, recorded and stored. It is not forced to disk: an older one after a power cut only
- * means that some messages are read again, and they are recognised.
+ * How far the spool is judged, recorded and stored. It is forced to disk only before files of the spool are deleted:
+ * an older one after a power cut only means that some messages are read again, and they are recognised.
  *
  * @returns 0 where there is none that can be read: then everything that the spool still holds is read again
  */
 export function readCheckpoint(folder: string): number {
   try {
-    const { position } = JSON.parse(readFileSync(join(folder, NAME), 'utf8')) as { position?: unknown }
+    const { position } = JSON.parse(readFileSync(checkpointPath(folder), 'utf8')) as { position?: unknown }
     return Number.isSafeInteger(position) && (position as number) >= 0 ? (position as number) : 0
   } catch {
     return 0
@@ -21,7 +24,7 @@ export function readCheckpoint(folder: string): number {
 
 /** Replaces the checkpoint as a whole: a reader finds the old one or the new one. One call at a time. */
 export async function writeCheckpoint(folder: string, position: number): Promise<void> {
-  const path = join(folder, NAME)
+  const path = checkpointPath(folder)
   await writeFile(`${path}.next`, `${JSON.stringify({ position })}\n`)
   await rename(`${path}.next`, path)
 }

@@ -1,4 +1,5 @@
 import { type FileHandle, open, rm, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
 
 /** What the spool asks of the file system when it writes; a test puts a disk that fails or crashes in its place. */
 export interface SpoolDisk {
@@ -6,6 +7,8 @@ export interface SpoolDisk {
   create(path: string): Promise<SpoolFile>
   /** Resolves when the names in the folder are on the medium. */
   syncFolder(path: string): Promise<void>
+  /** Resolves when the content of a file, and its name, is on the medium; also where there is none. */
+  syncFile(path: string): Promise<void>
   remove(path: string): Promise<void>
   /** Bytes that may still be written below the folder. */
   freeBytes(folder: string): Promise<number>
@@ -26,12 +29,13 @@ export const nodeDisk: SpoolDisk = {
   },
   async syncFolder(path) {
     if (process.platform === 'win32') return // neither needed nor possible for a folder there
-    const folder = await open(path, 'r')
-    try {
-      await folder.sync()
-    } finally {
-      await folder.close()
-    }
+    await sync(path)
+  },
+  async syncFile(path) {
+    await sync(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error
+    })
+    await nodeDisk.syncFolder(dirname(path))
   },
   remove: (path) => rm(path, { force: true }),
   async freeBytes(folder) {
@@ -45,5 +49,14 @@ function spoolFile(handle: FileHandle): SpoolFile {
     write: async (bytes, from, length, at) => (await handle.write(bytes, from, length, at)).bytesWritten,
     datasync: () => handle.datasync(),
     close: () => handle.close(),
+  }
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }

@@ -1,5 +1,6 @@
 import { statSync } from 'node:fs'
 import type { Log } from '../log.ts'
+import { checkpointPath } from './checkpoint.ts'
 import type { SpoolDisk } from './spool-disk.ts'
 import { listSegments, type Segment } from './spool-format.ts'
 
@@ -40,6 +41,7 @@ export function openSegments(
     bytes: statSync(segment.path).size,
   }))
   let historyBytes = 0
+  let failing = false // to delete
   let waitingBytes = sum(waiting)
 
   const release = (position: number) => {
@@ -67,13 +69,22 @@ export function openSegments(
     },
     release,
     async trim(room = 0) {
-      const excess = () => waitingBytes + historyBytes + room > limits.budgetBytes
-      while (history[0] && (historyBytes > limits.historyBytes || excess())) {
-        const { path, bytes } = history.shift() as KeptSegment
-        historyBytes -= bytes
-        await disk.remove(path).catch((error: Error) => {
-          log.warn({ err: error, file: path }, 'spool file that is done with cannot be deleted')
-        })
+      const tooMuch = () =>
+        historyBytes > limits.historyBytes || waitingBytes + historyBytes + room > limits.budgetBytes
+      if (!history[0] || !tooMuch()) return
+      try {
+        // or a power cut could bring back a checkpoint that stands in a file that is gone
+        await disk.syncFile(checkpointPath(folder))
+        while (history[0] && tooMuch()) {
+          const { path, bytes } = history.shift() as KeptSegment
+          historyBytes -= bytes
+          await disk.remove(path)
+        }
+        failing = false
+      } catch (error) {
+        if (failing) return // told already; it is tried with every batch
+        failing = true
+        log.warn({ err: error, folder }, 'spool files that are done with cannot be deleted')
       }
     },
   }

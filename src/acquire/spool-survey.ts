@@ -90,9 +90,7 @@ interface SpoolSurvey {
  * from before there were heads, and after damage.
  */
 export function surveySpool(segments: readonly Segment[], checkpoint: number): SpoolSurvey {
-  const last = segments.at(-1)
-  if (!last) return { end: 0, tally: lifetimeTally(), waiting: lifetimeTally() }
-  const { end, tally } = surveySegment(last)
+  const { end, tally } = surveyEnd(segments)
   const first = Math.max(
     0,
     segments.findLastIndex(({ base }) => base <= checkpoint),
@@ -105,20 +103,37 @@ export function surveySpool(segments: readonly Segment[], checkpoint: number): S
   return { end, tally: tally ?? waiting.slice(), waiting }
 }
 
+/** The last segment may have no head that can be read: a crash has cut it, or it is damaged. */
+function surveyEnd(segments: readonly Segment[]): { end: number; tally: Float64Array | undefined } {
+  const last = segments.at(-1)
+  if (!last) return { end: 0, tally: undefined }
+  const { end, tally } = surveySegment(last)
+  if (tally) return { end, tally }
+  for (let index = segments.length - 2; index >= 0; index--) {
+    const segment = segments[index] as Segment
+    const before = surveySegment(segment, { to: segments[index + 1]?.base ?? end })
+    if (!before.tally) continue
+    addTally(before.tally, countFrom(segments.slice(index + 1), before.end, before.expected))
+    return { end, tally: before.tally }
+  }
+  return { end, tally: undefined }
+}
+
 function difference(later: Float64Array, earlier: Float64Array): Float64Array {
   return later.map((count, place) => Math.max(0, count - (earlier[place] ?? 0)))
 }
 
+/** @param ordinal of the message at `from`; −1: not known */
 function countFrom(segments: readonly Segment[], from: number, ordinal: number): Float64Array {
-  const sum = lifetimeTally()
+  const counted = lifetimeTally()
   let expected = ordinal
   for (const [index, segment] of segments.entries()) {
     const to = segments[index + 1]?.base ?? Number.POSITIVE_INFINITY
     const survey = surveySegment(segment, { from: Math.max(from, segment.base), to, expected })
-    addTally(sum, survey.counted)
+    addTally(counted, survey.counted)
     expected = survey.expected
   }
-  return sum
+  return counted
 }
 
 /** How many messages that bear sets stand before a position, the lowest 32 bits; −1 where nothing says so. */

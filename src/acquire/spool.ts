@@ -85,7 +85,8 @@ const SEGMENTS_OF_BUDGET = 16 // so that room comes in small steps
 const ROOM_AGAIN = 0.95 // of the budget: below it, a spool that was full goes on
 const GROUP_BYTES = 1 << 20 // a message larger than that is a group of its own
 const FULL_BYTES = 32 << 20 // waiting to become durable
-const KEPT_TOPICS = 50_000
+const KEPT_TOPICS = 20_000
+const KEPT_TOPIC_LENGTH = 256 // longer ones are nobody's, and would take memory
 
 /**
  * Opens the spool. Commits are self-clocked: the next write and fdatasync begin when the last ones have ended, so the
@@ -124,8 +125,9 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   const topicOf = (name: string): KnownTopic => {
     const known = topics.get(name)
     if (known) return known
-    if (topics.size >= KEPT_TOPICS) topics.clear()
     const topic = { bytes: Buffer.from(name), kind: MESSAGE_KINDS.indexOf(kindOf(name)) }
+    if (name.length > KEPT_TOPIC_LENGTH) return topic
+    if (topics.size >= KEPT_TOPICS) topics.clear()
     topics.set(name, topic)
     return topic
   }
@@ -191,11 +193,8 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     else await file.datasync()
     if (size === 0) segments.add({ path: segmentPath(folder, base), base })
     segments.grow(group.used)
+    segments.release(released) // the file before may have waited for this one to begin
     current.size += group.used
-    if (size === 0) {
-      segments.release(released)
-      await segments.trim()
-    }
   }
 
   /** Writes the group until it is durable. @returns false where the spool was closed before */

@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { readCheckpoint, writeCheckpoint } from '../../src/acquire/checkpoint.ts'
 import { tallyPlace } from '../../src/acquire/message-tally.ts'
-import { HEAD_BYTES } from '../../src/acquire/spool-format.ts'
+import { HEAD_BYTES, segmentPath } from '../../src/acquire/spool-format.ts'
 import { openSpoolReader } from '../../src/acquire/spool-reader.ts'
 import { damageFile, incoming, log, readAll, spoolIn, temporaryFolder, texts } from './spool-case.ts'
 
@@ -307,6 +307,44 @@ test('what stands behind the checkpoint is counted as waiting when the spool is 
   expect(second.waitingAtStart[tallyPlace('other', 0)]).toBe(1)
   expect(second.waitingAtStart[tallyPlace('status', 1)]).toBe(1)
   expect(second.waitingAtStart.reduce((sum, count) => sum + count)).toBe(3)
+})
+
+test('a segment that a crash cut before its first message loses nobody count of what waits', async () => {
+  const folder = temporaryFolder()
+  const first = await spoolIn(folder, { segmentBytes: 1_500 })
+  for (let i = 0; i < 20; i++) await first.append(incoming(`${i}`.padStart(100, '.')))
+  await first.close()
+  const from = readAll(folder, first.committed).messages[4]?.position ?? 0
+  await writeCheckpoint(folder, from)
+  writeFileSync(segmentPath(folder, first.committed), Buffer.alloc(70)) // the head is not whole
+
+  const second = await spoolIn(folder)
+  expect(second.committed).toBe(first.committed)
+  expect(second.waitingAtStart[tallyPlace('telemetry', 1)]).toBe(16)
+  await second.append(incoming('more'))
+  await second.close()
+  const third = await spoolIn(folder)
+  expect(third.waitingAtStart[tallyPlace('telemetry', 1)]).toBe(17)
+  const { messages, damaged } = readAll(folder, third.committed, from)
+  expect(messages).toHaveLength(17)
+  expect(damaged).toBe(0)
+})
+
+test('a damaged head changes nothing about what is counted', async () => {
+  const folder = temporaryFolder()
+  const first = await spoolIn(folder, { segmentBytes: 1_500 })
+  for (let i = 0; i < 20; i++) await first.append(incoming(`${i}`.padStart(100, '.')))
+  await first.close()
+  const from = readAll(folder, first.committed).messages[4]?.position ?? 0
+  await writeCheckpoint(folder, from)
+  for (const name of names(folder)) damageFile(join(folder, name), (bytes) => bytes.fill(0, 0, HEAD_BYTES - 1))
+
+  const second = await spoolIn(folder)
+  expect(second.waitingAtStart[tallyPlace('telemetry', 1)]).toBe(16)
+  await second.append(incoming('more'))
+  const { messages, lost } = readAll(folder, second.committed, from)
+  expect(messages).toHaveLength(17)
+  expect(lost).toBe(0)
 })
 
 test('a checkpoint that cannot be read means from the beginning', async () => {
