@@ -3,17 +3,9 @@ import { connectAsync } from 'mqtt'
 import { expect, test } from 'vitest'
 import type { KnownIdentity } from '../../src/acquire/access-book.ts'
 import { secretVerifier } from '../../src/acquire/access-secret.ts'
-import {
-  client,
-  closed,
-  connectPacket,
-  embeddedBroker,
-  publishPacket,
-  rawSocket,
-  type TestBroker,
-  until,
-} from './broker-case.ts'
+import { client, closed, embeddedBroker, rawSocket, type TestBroker, until } from './broker-case.ts'
 import { accessBook, accessKey } from './broker-defaults.ts'
+import { connectPacket, publishPacket } from './mqtt-bytes.ts'
 
 function identity(id: string, facts: Partial<KnownIdentity> = {}): KnownIdentity {
   return {

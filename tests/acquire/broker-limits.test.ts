@@ -3,17 +3,9 @@ import type { Socket } from 'node:net'
 import { expect, test } from 'vitest'
 import type { Access, IdentityLimits } from '../../src/acquire/access.ts'
 import type { EmbeddedBrokerOptions } from '../../src/acquire/embedded-broker.ts'
-import {
-  client,
-  closed,
-  connectPacket,
-  embeddedBroker,
-  publishHead,
-  publishPacket,
-  rawSocket,
-  until,
-} from './broker-case.ts'
+import { client, closed, embeddedBroker, rawSocket, until } from './broker-case.ts'
 import { brokerDefaults } from './broker-defaults.ts'
+import { connectPacket, publishHead, publishPacket } from './mqtt-bytes.ts'
 
 const topic = 'machines/pump-1/telemetry'
 

@@ -4,16 +4,9 @@ import { connect as connectTls } from 'node:tls'
 import { connectAsync, type IClientOptions } from 'mqtt'
 import { expect, onTestFinished, test } from 'vitest'
 import type { TlsOptions } from '../../src/acquire/broker-tls.ts'
-import {
-  client,
-  connectPacket,
-  embeddedBroker,
-  publishPacket,
-  rawSocket,
-  type TestBroker,
-  until,
-} from './broker-case.ts'
+import { client, embeddedBroker, rawSocket, type TestBroker, until } from './broker-case.ts'
 import { accessBook } from './broker-defaults.ts'
+import { connectPacket, publishPacket } from './mqtt-bytes.ts'
 import { temporaryFolder } from './spool-case.ts'
 
 const folder = join(import.meta.dirname, 'tls')

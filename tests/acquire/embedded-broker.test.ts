@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import { connectAsync } from 'mqtt'
 import { expect, test } from 'vitest'
 import { MqttPortTaken } from '../../src/acquire/embedded-broker.ts'
-import { client, connectPacket, embeddedBroker, publishHead, rawSocket, until } from './broker-case.ts'
+import { client, embeddedBroker, rawSocket, until } from './broker-case.ts'
 import { accessBook } from './broker-defaults.ts'
+import { connectPacket, publishHead } from './mqtt-bytes.ts'
 
 const topic = 'machines/pump-1/telemetry'
 

@@ -1,14 +1,6 @@
 import { expect, test } from 'vitest'
-import {
-  connectPacket,
-  embeddedBroker,
-  mqttText,
-  packet,
-  publishPacket,
-  rawSocket,
-  type TestBroker,
-  until,
-} from './broker-case.ts'
+import { embeddedBroker, rawSocket, type TestBroker, until } from './broker-case.ts'
+import { connectPacket, mqttText, packet, publishPacket } from './mqtt-bytes.ts'
 import { seeded } from './seeded.ts'
 
 /** Bytes that a client sends, and what has to come of them. */
