@@ -49,8 +49,6 @@ type Shape = Pick<Load, 'window' | 'until' | 'messagesPerSecond'> & {
 
 /** Fewer seconds than this are not worth a beginning. */
 const LEAST_MS = 15_000
-/** Spool that a part may leave behind is worked off within this, or the part has failed. */
-const DRAIN_MS = 180_000
 
 export function machineNames(from: number, to: number): string[] {
   return Array.from({ length: to - from }, (_, index) => `bench-${String(from + index).padStart(5, '0')}`)
@@ -86,9 +84,9 @@ async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   }
 }
 
-/** How long what is in the spool may take, so that the parts behind have their time. */
+/** How long what is in the spool may take: half of the time that is left, the parts behind have the other half. */
 export function drainMs(run: Run): number {
-  return Math.max(LEAST_MS, Math.min(DRAIN_MS, run.endsAt - performance.now() - DRAIN_MS))
+  return Math.max(LEAST_MS, (run.endsAt - performance.now()) / 2)
 }
 
 /**
