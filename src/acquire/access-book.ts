@@ -56,7 +56,9 @@ interface Entry extends Omit<KnownIdentity, 'verifier' | 'machines'> {
 
 const TELL_AGAIN_MS = 3_600_000
 const SENT_BY_MACHINES: ReadonlySet<string> = new Set(['telemetry', 'faults', 'status'])
+const LIMITS = ['connections', 'messagesPerSecond', 'packetBytes'] as const
 const UNLIMITED: IdentityLimits = { connections: undefined, messagesPerSecond: undefined, packetBytes: undefined }
+const NOBODY: ReadonlySet<string> = new Set()
 
 /**
  * Who may log in, and for what. As long as nobody has credentials, anybody is let in; from the first on, everybody has
@@ -89,7 +91,7 @@ export function openAccessBook({ key, prefix, service, certificates, now }: Acce
     if (entry?.revoked) return 'revoked'
     if (entry) return admit(entry)
     if (!registered.has(id)) return 'unknown'
-    const bare = { kind: 'machine', id, limits: UNLIMITED, machines: new Set<string>() } as const
+    const bare = { kind: 'machine', id, machines: NOBODY } as const
     return { kind: 'machine', id, limits: UNLIMITED, ...rightsOf(() => entries.get(id) ?? bare, prefix) }
   }
 
@@ -113,18 +115,23 @@ export function openAccessBook({ key, prefix, service, certificates, now }: Acce
   }
 
   function enter(known: KnownIdentity): void {
-    const { verifier: text, machines, ...facts } = known
-    const before = entries.get(known.id)
-    entries.set(known.id, {
-      ...facts,
+    const { kind, id, revoked, limits, verifier: text, machines } = known
+    const before = entries.get(id)
+    const speaksForItself = kind === 'machine' && machines.every((machine) => machine === id)
+    // most of a fleet is alike: what is the same is there once
+    entries.set(id, {
+      kind,
+      id,
+      revoked,
+      limits: isUnlimited(limits) ? UNLIMITED : limits,
       text,
       verifier: text === null ? undefined : text === before?.text ? before.verifier : parseVerifier(text),
-      machines: new Set(machines),
+      machines: speaksForItself ? NOBODY : new Set(machines),
       toldAt: before?.toldAt ?? Number.NEGATIVE_INFINITY,
     })
-    if (before && lostSomething(before, known)) tell({ kind: before.kind, id: known.id })
+    if (before && lostSomething(before, known)) tell({ kind: before.kind, id })
     // who came in by the name of a machine that had no credentials yet
-    if (!before && registered.has(known.id)) tell({ kind: 'machine', id: known.id })
+    if (!before && registered.has(id)) tell({ kind: 'machine', id })
   }
 
   function tell(identity: Pick<Identity, 'kind' | 'id'>): void {
@@ -202,11 +209,14 @@ function rightsOf(of: () => Pick<Entry, 'kind' | 'id' | 'machines'>, prefix: str
   return { mayPublish, maySubscribe: hears }
 }
 
+function isUnlimited(limits: IdentityLimits): boolean {
+  return LIMITS.every((name) => limits[name] === undefined)
+}
+
 /** Whether somebody who is connected has less now, or has to show another secret. */
 function lostSomething(before: Entry, { verifier, revoked, limits, machines }: KnownIdentity): boolean {
   if (verifier !== before.text || (revoked && !before.revoked)) return true
-  const names = ['connections', 'messagesPerSecond', 'packetBytes'] as const
-  if (names.some((name) => limits[name] !== before.limits[name])) return true
+  if (LIMITS.some((name) => limits[name] !== before.limits[name])) return true
   const left = new Set(machines)
   return [...before.machines].some((machine) => !left.has(machine))
 }
