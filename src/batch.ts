@@ -63,6 +63,7 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
   const notices: Notice[] = []
   const quarantine: QuarantineEntry[] = []
   const rejected = new Map<RejectionReason, number>()
+  const gateways = `${parts.prefix}gateways/`
   let unknownSignals = 0
 
   for (const message of messages) {
@@ -89,9 +90,16 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
         notices.push(noticeOf(decoded, registry.resolve(decoded.device, measuredAt), measuredAt, position, receivedAt))
       continue
     }
+    const assigned = topic.startsWith(gateways)
+      ? registry.assigned(deviceOfTopic(topic, parts.prefix) ?? '')
+      : undefined
     for (const [item, raw] of decoded.sets.entries()) {
       if ('reason' in raw) {
         keep(item, raw, raw.bytes(), raw.device)
+        continue
+      }
+      if (assigned && !assigned.has(raw.device)) {
+        keep(item, { reason: 'not_assigned', detail: `'${raw.device}' is not assigned to this gateway` }, raw.bytes())
         continue
       }
       const measuredAt = clocks.judge(raw.device, raw, message, item)

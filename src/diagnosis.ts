@@ -35,6 +35,8 @@ const REMEDIES: Readonly<Record<QuarantineReason, string>> = {
   clock: 'its clock is ahead: mend it, or give the device a clock policy, then replay',
   values: 'no value of its sets can be used',
   retention: 'it sends what is older than what is kept',
+  not_assigned:
+    'the gateway may speak for the machines that are assigned to it, and not for this one: assign it, then replay',
   failed: 'Outrigger failed at it, the log says why',
   damaged: 'the spool could not be read there',
 }

@@ -458,7 +458,8 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       const transitions = heard.flatMap((machine) => workspaces.replace(machine))
       const touched = await workspaces.load(heard)
       await recordAside(touched, async (findings, trx) => {
-        for (const { id, state } of changed) await followMachineState(trx, id, { state, now: Date.now() })
+        for (const { id, state } of await withAlarms(trx, changed))
+          await followMachineState(trx, id, { state, now: Date.now() })
         addAll(findings.transitions, transitions)
         for (const workspace of touched.values()) noteLedger(findings, workspace, [])
       })
@@ -469,9 +470,8 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
 
   /** A machine's state may have been changed right before we ended, its alarms not yet. */
   async function followStates(): Promise<void> {
-    const rows = await db.selectFrom('alarms').select('machine').distinct().where('state', '<>', 'normal').execute()
     await db.transaction().execute(async (trx) => {
-      for (const { id, state } of known(rows.map(({ machine }) => machine)))
+      for (const { id, state } of await withAlarms(trx, [...registry.machines()]))
         await followMachineState(trx, id, { state, now: Date.now() })
     })
   }
@@ -696,6 +696,16 @@ function isWorthTelling({ news, newsRecordedAt }: Workspace): boolean {
 
 function statusOf({ machine, news, ledger }: Workspace): StatusChange {
   return { machine: machine.id, ...news, hours: ledger.hours() }
+}
+
+/** Those of the machines that have an alarm which is not over: of a fleet, few. */
+async function withAlarms(
+  trx: Transaction<Database>,
+  machines: readonly RegisteredMachine[],
+): Promise<RegisteredMachine[]> {
+  const rows = await trx.selectFrom('alarms').select('machine').distinct().where('state', '<>', 'normal').execute()
+  const alarmed = new Set(rows.map(({ machine }) => machine))
+  return machines.filter(({ id }) => alarmed.has(id))
 }
 
 /** How far the spool is judged and recorded, and from where on recorded states lack something of that. */

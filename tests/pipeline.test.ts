@@ -3,6 +3,7 @@ import { expect, test, vi } from 'vitest'
 import { readCheckpoint } from '../src/acquire/checkpoint.ts'
 import type { Codec } from '../src/acquire/message.ts'
 import { listQuarantine } from '../src/acquire/quarantine.ts'
+import { changeCredential, issueCredential } from '../src/machines/credentials.ts'
 import type { TelemetryStore } from '../src/store/telemetry-store.ts'
 import { testRecords } from './records/test-records.ts'
 import { runningPipeline } from './running-pipeline.ts'
@@ -75,4 +76,37 @@ test('while a store is away, what is asked is done and a stop does not wait', as
   await pipeline.stop()
   await expect(pipeline.refresh()).rejects.toThrow('stops')
   expect(await pointsOf(store, machine)).toEqual([])
+})
+
+test('a gateway to which machines are assigned speaks for these alone; without any, for all', async () => {
+  const { db } = records
+  const decision = { user: 'ana', now: start }
+  const key = new Uint8Array(32)
+  const [bound, free] = [`gw-${randomUUID()}`, `gw-${randomUUID()}`]
+  await issueCredential(db, key, { kind: 'gateway', id: bound, machines: ['mine'] }, decision)
+  await issueCredential(db, key, { kind: 'gateway', id: free }, decision)
+  const { pipeline, receive, settled } = await runningPipeline(records)
+  let at = 0
+  const speak = (gateway: string, ...machines: string[]) => {
+    const sets = machines.map((machine) => ({ ...JSON.parse(reading(at++)), machine }))
+    return receive(`gateways/${gateway}/telemetry`, JSON.stringify(sets), { receivedAt: start + 3_600_000 })
+  }
+  await speak(bound, 'mine', 'others')
+  await speak(free, 'mine', 'others')
+  await settled(4)
+  expect(pipeline.counts()).toMatchObject({ received: 4, stored: 3, quarantined: 1, waiting: 0 })
+  const { items } = await listQuarantine(db, { reason: 'not_assigned', limit: 10 })
+  expect(items).toMatchObject([
+    { topic: `gateways/${bound}/telemetry`, detail: "'others' is not assigned to this gateway" },
+  ])
+
+  await changeCredential(db, { kind: 'gateway', id: bound }, { assign: ['others'] }, decision)
+  await pipeline.refresh()
+  await speak(bound, 'mine', 'others')
+  await settled(6)
+  await changeCredential(db, { kind: 'gateway', id: bound }, { unassign: ['mine', 'others'] }, decision)
+  await pipeline.refresh()
+  await speak(bound, 'anybody')
+  await settled(7)
+  expect(pipeline.counts()).toMatchObject({ received: 7, stored: 6, quarantined: 1 })
 })

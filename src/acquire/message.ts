@@ -37,6 +37,7 @@ export const QUARANTINE_REASONS = [
   'clock', // more than 5 min ahead of arrival
   'values', // no usable value
   'retention', // older than what is kept
+  'not_assigned', // a gateway spoke for a machine that is not assigned to it
   'failed', // we failed at it, which is for us to mend
   'damaged', // the spool could not be read there
 ] as const

@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncZod } from '@fastify/type-provider-zod'
 import type { Kysely } from 'kysely'
 import { z } from 'zod'
 import type { AccessKey } from '../acquire/access-key.ts'
-import { CREDENTIAL_KINDS } from '../machines/credential-tables.ts'
+import { CREDENTIAL_KINDS, type CredentialKind } from '../machines/credential-tables.ts'
 import {
   type Credential,
   changeCredential,
@@ -24,6 +24,8 @@ export interface CredentialParts {
   readonly accessKey: AccessKey
   /** Resolves when the broker has taken over who may log in. */
   readonly refreshAccess: () => Promise<void>
+  /** Resolves when the stages know for whom gateways speak. */
+  readonly refresh: () => Promise<void>
   readonly now: () => number
 }
 
@@ -68,16 +70,23 @@ const machineList = z.array(text.max(64)).max(10_000)
 const named = z.object({ kind, id: text })
 
 /** Who may log in at the embedded broker, and for what. */
-export function credentialRoutes({ db, accessKey, refreshAccess, now }: CredentialParts): FastifyPluginAsyncZod {
+export function credentialRoutes({
+  db,
+  accessKey,
+  refreshAccess,
+  refresh,
+  now,
+}: CredentialParts): FastifyPluginAsyncZod {
   const decision = ({ user, reason: why }: { user: string; reason?: string | undefined }) => ({
     user,
     reason: why,
     now: now(),
   })
   /** Whom it concerns learns of it before whoever asked. */
-  const effective = async <T>(work: Promise<T>): Promise<T> => {
+  const effective = async <T>(ofKind: CredentialKind, work: Promise<T>): Promise<T> => {
     const done = await work
     await refreshAccess()
+    if (ofKind === 'gateway') await refresh()
     return done
   }
 
@@ -125,7 +134,10 @@ export function credentialRoutes({ db, accessKey, refreshAccess, now }: Credenti
       },
       async ({ body: { user, reason: why, limits, ...draft } }, reply) => {
         const wanted = { ...draft, limits: withoutNull(limits) }
-        const issued = await effective(issueCredential(db, accessKey, wanted, decision({ user, reason: why })))
+        const issued = await effective(
+          wanted.kind,
+          issueCredential(db, accessKey, wanted, decision({ user, reason: why })),
+        )
         const { kind: ofKind, id } = issued.credential
         return reply.code(201).header('location', `/api/v1/credentials/${ofKind}/${id}`).send(shownIssued(issued))
       },
@@ -147,7 +159,7 @@ export function credentialRoutes({ db, accessKey, refreshAccess, now }: Credenti
         },
       },
       async ({ params, body: { user, reason: why, ...change } }) =>
-        shown(await effective(changeCredential(db, params, change, decision({ user, reason: why })))),
+        shown(await effective(params.kind, changeCredential(db, params, change, decision({ user, reason: why })))),
     )
     app.post(
       '/credentials/:kind/:id/rotate',
@@ -161,7 +173,9 @@ export function credentialRoutes({ db, accessKey, refreshAccess, now }: Credenti
       },
       async ({ params, body: { user, reason: why, password: brought } }) => {
         const draft = { ...params, password: brought }
-        return shownIssued(await effective(rotateCredential(db, accessKey, draft, decision({ user, reason: why }))))
+        return shownIssued(
+          await effective(params.kind, rotateCredential(db, accessKey, draft, decision({ user, reason: why }))),
+        )
       },
     )
     app.post(
@@ -174,7 +188,7 @@ export function credentialRoutes({ db, accessKey, refreshAccess, now }: Credenti
           response: { 200: credentialSchema },
         },
       },
-      async ({ params, body }) => shown(await effective(revokeCredential(db, params, decision(body)))),
+      async ({ params, body }) => shown(await effective(params.kind, revokeCredential(db, params, decision(body)))),
     )
   }
 }

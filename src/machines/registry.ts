@@ -25,6 +25,8 @@ export interface Registry {
   /** undefined: never seen and never registered. */
   machine(id: string): RegisteredMachine | undefined
   machines(): Iterable<RegisteredMachine>
+  /** Devices for which a gateway may speak; undefined: for all, since none was assigned to it. */
+  assigned(gateway: string): ReadonlySet<string> | undefined
   /**
    * Reads what changed since the last time.
    *
@@ -60,6 +62,7 @@ export async function openRegistry(db: Kysely<Database>, catalogue: Catalogue, n
   const unconfirmed = new Set<string>() // added here and not read back: their transaction may have failed
   const bindings = followBindings(db)
   const rules = followOverrides(db)
+  const assignments = followAssignments(db)
   const changed = new Set<string>() // not told yet: a refresh that fails half-way must not lose them
   let revision = 0
 
@@ -72,6 +75,7 @@ export async function openRegistry(db: Kysely<Database>, catalogue: Catalogue, n
   }
 
   async function refresh(at: number): Promise<string[]> {
+    await assignments.refresh()
     for (const id of await bindings.refresh()) changed.add(id)
     if (await rules.refresh(at)) {
       for (const machine of machines.values()) if (enter(machine)) changed.add(machine.id)
@@ -94,6 +98,7 @@ export async function openRegistry(db: Kysely<Database>, catalogue: Catalogue, n
     },
     machine: (id) => machines.get(id),
     machines: () => machines.values(),
+    assigned: assignments.of,
     refresh,
     async addUnassigned(trx, ids) {
       const missing = [...new Set(ids)].filter((id) => !machines.has(id) || unconfirmed.has(id))
@@ -154,6 +159,37 @@ function spanOf({ id, machine, bound_from, bound_to }: Selectable<BindingsTable>
     machine,
     from: bound_from?.getTime() ?? Number.NEGATIVE_INFINITY,
     to: bound_to?.getTime() ?? Number.POSITIVE_INFINITY,
+  }
+}
+
+interface FollowedAssignments {
+  of(gateway: string): ReadonlySet<string> | undefined
+  refresh(): Promise<void>
+}
+
+function followAssignments(db: Kysely<Database>): FollowedAssignments {
+  const assigned = new Map<string, ReadonlySet<string>>()
+  let revision = 0
+  return {
+    of: (gateway) => assigned.get(gateway),
+    async refresh() {
+      const rows = await db
+        .selectFrom('credentials')
+        .select(['id', 'revision'])
+        .select(
+          sql<string[]>`array(select machine from credential_machines where credential = credentials.id)`.as(
+            'machines',
+          ),
+        )
+        .where('revision', '>', revision)
+        .where('kind', '=', 'gateway')
+        .execute()
+      for (const { id, machines, revision: latest } of rows) {
+        if (machines.length > 0) assigned.set(id, new Set(machines))
+        else assigned.delete(id)
+        revision = Math.max(revision, latest)
+      }
+    },
   }
 }
 
