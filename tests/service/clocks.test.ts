@@ -1,7 +1,29 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { connectClient, dataFolder, publish, startService, until } from './running-service.ts'
+import { projectRoot } from '../../src/root.ts'
+import { connectClient, dataFolder, publish, type RunningService, startService, until } from './running-service.ts'
 
+const MINUTE = 60_000
 const HOUR = 3_600_000
+const TEN_MINUTES = 600_000
+
+/** A service whose clock can be put while it runs. */
+async function startSkewed(folder: string, skewMs: number) {
+  const file = `${folder}.skew`
+  const put = (ms: number) => writeFileSync(file, String(ms))
+  put(skewMs)
+  const skewed = join(projectRoot, 'tests', 'service', 'skewed-clock.mjs')
+  const service = await startService(folder, { NODE_OPTIONS: `--import "${skewed}"`, SKEW_FILE: file })
+  return { service, put }
+}
+
+const noteOf = async (service: RunningService): Promise<string | undefined> => {
+  const { body } = await service.request('GET', '/readyz')
+  expect(body.ready).toBe(true)
+  return body.parts.find(({ part }: { part: string }) => part === 'clock')?.note
+}
 
 test('a machine on local time is found, named, mended and put in again, and so is one without a clock', async () => {
   const service = await startService(await dataFolder())
@@ -73,3 +95,54 @@ test('of two values under one time, the one that arrived last wins, over whateve
   expect(await service.metric('reading_conflicts_total')).toBe(rounds - 1)
   expect(await service.stop()).toBe(0)
 })
+
+test('a host that is put back by ten minutes refuses nothing of a machine that is right, also over a restart', async () => {
+  const folder = await dataFolder()
+  const { service, put } = await startSkewed(folder, 0)
+  const client = await connectClient(service)
+  let sent = 0
+  const live = async (count: number, to = client) => {
+    for (let i = 0; i < count; i++) {
+      await publish(to, 'machines/lone/telemetry', { ts: Date.now(), seq: sent++, signals: { hyd_oil_temp_c: 50 } })
+      await delay(20)
+    }
+  }
+  await live(20)
+  put(-TEN_MINUTES)
+  await delay(500)
+  await live(20)
+  await until(async () => ((await noteOf(service))?.includes('put back by 10 min') ? true : undefined))
+  const seenAt = Date.parse((await service.get('/machines/lone')).lastSeenAt)
+  expect(Math.abs(seenAt - Date.now())).toBeLessThan(MINUTE)
+  await delay(6_000) // the devices are asked every five seconds
+  await live(20)
+  expect(await noteOf(service)).toContain('put back')
+  await until(async () => ((await service.metric('reading_sets_waiting')) === 0 ? true : undefined))
+  expect(await service.metric('reading_sets_total{outcome="stored"}')).toBe(60)
+  await service.kill()
+
+  const { service: again, put: putAgain } = await startSkewed(folder, -TEN_MINUTES)
+  await live(20, await connectClient(again))
+  await until(async () => ((await again.metric('reading_sets_waiting')) === 0 ? true : undefined))
+  expect(await again.metric('reading_sets_total{outcome="quarantined"}')).toBe(0)
+  expect(await noteOf(again)).toContain('put back')
+  putAgain(0)
+  await until(async () => ((await noteOf(again)) === undefined ? true : undefined))
+  expect(await again.stop()).toBe(0)
+}, 90_000)
+
+test('a host that is ten minutes behind from the beginning is told by the fleet, which is not refused for it', async () => {
+  const { service } = await startSkewed(await dataFolder(), -TEN_MINUTES)
+  const client = await connectClient(service)
+  const machines = Array.from({ length: 8 }, (_, i) => `m-${i}`)
+  for (let round = 0; round < 10; round++) {
+    for (const machine of machines)
+      await publish(client, `machines/${machine}/telemetry`, { ts: Date.now(), signals: { hyd_oil_temp_c: 50 } })
+  }
+  const warning = await until(() => noteOf(service))
+  expect(warning).toContain("host's clock is 600 s behind")
+  expect(Math.round((await service.metric('host_clock_offset_seconds')) / 10)).toBe(-60)
+  await until(async () => ((await service.metric('reading_sets_waiting')) === 0 ? true : undefined))
+  expect(await service.metric('reading_sets_total{outcome="quarantined"}')).toBeLessThanOrEqual(2)
+  expect(await service.stop()).toBe(0)
+}, 90_000)
