@@ -46,6 +46,9 @@ const WATCH_MS = 1_000
 /** A fleet that has lost us comes back at once, with more connections than systems keep waiting by default. */
 const BACKLOG = 4_096
 
+/** Return code of CONNACK; from it on, it is about who the client is. */
+const UNAVAILABLE = 3
+
 /** How the library words what is no fault of the protocol. */
 const LIBRARY_ENDS: Readonly<Record<string, EndReason>> = {
   'drain timeout': 'not_reading',
@@ -94,11 +97,10 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
   broker.on('subscribe', (subscriptions, client) => audience.add(client.id, subscriptions))
   broker.on('unsubscribe', (filters, client) => audience.remove(client.id, filters))
   const onClientError = (client: Client, error: Error) => {
-    const connection = connectionOf(client)
-    // an error with a code stands in a CONNACK, and was counted where it was given
+    if ('errorCode' in error && Number(error.errorCode) >= UNAVAILABLE) return // who it is was refused, and counted there
     const reason = LIBRARY_ENDS[error.message] ?? 'protocol'
-    const isNews = connection.cut(reason, error.message)
-    if (isNews && !closing && reason === 'protocol' && !('errorCode' in error)) record.count(reason)
+    const isNews = connectionOf(client).cut(reason, error.message)
+    if (isNews && !closing && reason === 'protocol') record.count(reason)
   }
   broker.on('clientError', onClientError)
   broker.on('connectionError', onClientError)

@@ -171,6 +171,7 @@ test('thousands of wrong passwords take nothing from good log-ins', async () => 
   await until(() => counted().wrong + counted().tooMany === attempts)
   expect(counted().wrong).toBeGreaterThan(0)
   expect(counted().tooMany).toBeGreaterThan(0)
+  expect(broker.counts().refused).not.toHaveProperty('protocol')
   expect(broker.connectionsOf('guesser')).toHaveLength(20)
 })
 

@@ -227,6 +227,7 @@ test('MQTT 5 is refused with the code for it; a long client id is none to refuse
   await expect(connectAsync(broker.address, { protocolVersion: 5, reconnectPeriod: 0 })).rejects.toMatchObject({
     code: 1,
   })
+  await until(() => broker.counts().refused.protocol === 1)
   for (const protocolVersion of [3, 4] as const) {
     const protocolId = protocolVersion === 3 ? 'MQIsdp' : 'MQTT'
     await client(broker, { clientId: 'x'.repeat(200), protocolVersion, protocolId })
