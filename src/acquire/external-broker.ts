@@ -75,6 +75,12 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
     return news
   }
 
+  /** MQTT.js looks at it when it loses the connection, before we hear of it. */
+  const pauseBeforeNext = (opened: MqttClient, ms: number) => {
+    pauseMs = ms
+    opened.options.reconnectPeriod = jittered(ms)
+  }
+
   const open = (protocolVersion: 4 | 5): MqttClient => {
     const opened = connect(url, clientOptions(options, protocolVersion))
     let silentRefusals = 0
@@ -87,8 +93,9 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
       client = open(other)
     }
     const onFailure = (error: Error & { code?: unknown }) => {
+      if (closing || opened !== client) return
       failed = true
-      if (!closing && typeof error.code === 'number' && VERSION_REFUSED.has(error.code)) return goOnInOtherVersion()
+      if (typeof error.code === 'number' && VERSION_REFUSED.has(error.code)) return goOnInOtherVersion()
       if (isDown(error.message || String(error.code)))
         log.warn({ broker: address, err: error }, 'broker cannot be reached')
     }
@@ -117,18 +124,17 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
     })
     opened.on('disconnect', ({ reasonCode = 0 }) => {
       const takenOver = reasonCode === SESSION_TAKEN_OVER
-      if (takenOver) pauseMs = LONGEST_PAUSE_MS // or two would take it from each other without end
+      if (takenOver) pauseBeforeNext(opened, LONGEST_PAUSE_MS) // or two would take it from each other without end
       const reason = takenOver
         ? `another client has taken over our session: MQTT_CLIENT_ID ${options.clientId} is in use twice`
         : `the broker has ended the connection with reason code ${reasonCode}`
-      if (isDown(reason)) log.error({ broker: address, reasonCode }, reason)
+      if (isDown(reason)) log.error({ broker: address, reason }, 'the broker has ended the connection')
     })
     opened.on('close', () => {
       if (opened !== client) return
       if (isDown(down?.reason ?? reasonOfLoss()))
         log.warn({ broker: address, reason: down?.reason }, 'connection to the broker lost')
-      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)
-      opened.options.reconnectPeriod = jittered(pauseMs)
+      pauseBeforeNext(opened, Math.min(pauseMs * 2, LONGEST_PAUSE_MS))
       silentRefusals += failed ? 0 : 1
       failed = false
       if (!closing && silentRefusals >= SILENT_REFUSALS) goOnInOtherVersion()
@@ -138,9 +144,7 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
 
   /** Not every broker says that it gave our session to another client. */
   const reasonOfLoss = (): string => {
-    const lasted = performance.now() - subscribedAt
-    shortLived = lasted < SHORT_LIVED_MS ? shortLived + 1 : 0
-    if (shortLived === 0) pauseMs = FIRST_PAUSE_MS
+    shortLived = performance.now() - subscribedAt < SHORT_LIVED_MS ? shortLived + 1 : 0
     return shortLived < SUSPICIOUS
       ? 'the connection was lost'
       : `the connection was lost at once, ${shortLived} times in a row: MQTT_CLIENT_ID ${options.clientId} may be in use twice`
@@ -176,6 +180,7 @@ export function startExternalBroker(options: ExternalBrokerOptions): BrokerFront
       down = undefined
       subscribedBefore = true
       subscribedAt = performance.now()
+      pauseBeforeNext(opened, shortLived < SUSPICIOUS ? FIRST_PAUSE_MS : LONGEST_PAUSE_MS)
       log.info({ broker: address, protocolVersion }, 'connected to the broker')
     })
   }

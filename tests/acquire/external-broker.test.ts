@@ -317,6 +317,18 @@ describe.skipIf(!hasMosquitto)('Mosquitto as we ship its configuration, MQTT 5',
     await until(() => arrived().size === 300)
   })
 
+  test('a Mosquitto that is killed has forgotten our session: we go on with a new one, and say so', async () => {
+    const broker = await mosquittoServer()
+    const ours = front(broker)
+    await until(() => ours.connected())
+    await broker.stop('SIGKILL')
+    await broker.start()
+    await until(() => ours.connected())
+    expect(ours.note()).toMatch(/had forgotten our session at 20.*Z: what it kept for us is lost$/)
+    await (await client(broker)).publishAsync(telemetry, 'after', { qos: 1 })
+    await until(() => ours.texts().includes('after'))
+  })
+
   test('two services with one client id are told of, though the broker says nothing', async () => {
     const broker = await mosquittoServer()
     const ours = front(broker)
@@ -420,6 +432,19 @@ test('a broker that hangs up for a while is spoken to when it is back, whatever 
   const ours = front(broker)
   await delay(6_000)
   away = false
+  await until(() => ours.connected())
+})
+
+test('a broker that sends what is not MQTT is left, told of, and tried again', async () => {
+  let sane = false
+  const broker = await aedesServer((socket, aedes) => {
+    if (!sane) socket.once('data', () => socket.write(Buffer.from('2003000000' + '36050001610001', 'hex')))
+    else aedes.handle(socket)
+  })
+  const ours = front(broker)
+  await until(() => ours.note()?.includes('not MQTT') ?? false)
+  expect(ours.connected()).toBe(false)
+  sane = true
   await until(() => ours.connected())
 })
 

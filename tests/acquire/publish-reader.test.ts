@@ -30,8 +30,7 @@ function packedLength(length: number): Buffer {
 }
 
 /** @returns everything that the reader told, in order */
-function read(chunks: readonly Buffer[], options: Partial<PublishReaderOptions> = {}): unknown[] {
-  const told: unknown[] = []
+function read(chunks: readonly Buffer[], options: Partial<PublishReaderOptions> = {}, told: unknown[] = []): unknown[] {
   const take = openPublishReader({
     protocolVersion: 4,
     maxPacketBytes: 1_000_000,
@@ -91,6 +90,38 @@ test('a message that is too large is passed over and told by its head, what foll
   for (const at of [1, 3, 30, 40, 19_000, 20_033, 20_034, 20_035])
     expect(read([bytes.subarray(0, at), bytes.subarray(at)], { maxPacketBytes: 1_000 })).toEqual(told)
 })
+
+test('garbage is read or refused alike, whole or byte by byte (seeded)', () => {
+  const random = seeded(4_711)
+  const good = publish({ payload: 'good', properties: '' })
+  const outcome = (chunks: readonly Buffer[]) => {
+    const told: unknown[] = []
+    try {
+      read(chunks, { protocolVersion: 5, maxPacketBytes: 80 }, told)
+    } catch (error) {
+      told.push(String(error))
+    }
+    return told
+  }
+  let refused = 0
+  for (let round = 0; round < 3_000; round++) {
+    const damaged = Buffer.concat([good, good, good])
+    for (let i = 0; i <= random(4); i++) damaged[random(damaged.length)] = random(256)
+    const whole = outcome([damaged])
+    expect(whole, damaged.toString('hex')).toEqual(outcome([...damaged].map((byte) => Buffer.from([byte]))))
+    if (String(whole.at(-1)).includes('not MQTT')) refused++
+  }
+  expect(refused).toBeGreaterThan(300)
+})
+
+/** @returns whole numbers from 0 up to what is asked for, without it */
+function seeded(seed: number): (below: number) => number {
+  let state = seed
+  return (below) => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+    return (state >>> 8) % below
+  }
+}
 
 for (const { name, bytes, protocolVersion = 4 } of [
   { name: 'a length of five bytes', bytes: '30ffffffff01' },
