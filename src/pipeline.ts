@@ -279,8 +279,10 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   async function recordDue(due = dueNow(recorded)): Promise<boolean> {
     const saved = new Set(workspaces.due(due))
     const told = new Set([...saved, ...workspaces.untold(performance.now() - STATUS_MS)])
-    if (told.size === 0) return false
-    const lacking = workspaces.unsavedFrom() ?? recorded
+    const lacking = workspaces.unsavedFrom(saved) ?? recorded
+    // a spool whose budget is used up waits for this, and nothing more comes before
+    const holdsUp = lacking > statesFrom && statesFrom < recorded - parts.stateLagBytes
+    if (told.size === 0 && !holdsUp) return false
     await transaction([], async (trx) => {
       await recordStatus(trx, [...told].map(statusOf))
       await saveWorkspaces(trx, saved)

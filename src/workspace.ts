@@ -226,9 +226,15 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
       return due
     },
 
-    /** From here on the spool still has what the records have not; undefined: they have everything. */
-    unsavedFrom(): number | undefined {
-      for (const { from } of unsaved.values()) return from
+    /**
+     * From here on the spool still has what the records have not; undefined: they have everything.
+     * @param saved those that the records are about to have
+     */
+    unsavedFrom(saved: ReadonlySet<Workspace> = new Set()): number | undefined {
+      for (const [id, { from }] of unsaved) {
+        const workspace = known.get(id)
+        if (!workspace || !saved.has(workspace)) return from
+      }
       return undefined
     },
 

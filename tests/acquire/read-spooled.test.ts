@@ -24,6 +24,7 @@ test('a message is read at its position, whether it waits or is worked off, for 
 
   await writeCheckpoint(folder, spool.committed)
   const again = await spoolIn(folder, limits)
+  await again.release(spool.committed)
   expect(again.status()).toMatchObject({ historyBytes, waitingBytes })
   expect(kept.every(({ position }) => readSpooled(folder, position))).toBe(true)
 })
