@@ -1,6 +1,6 @@
 import type { ReadingSet, SignalValue } from '../reading.ts'
 import type { ReadingIdentity, StoredReading, StoredSet } from '../store/telemetry-store.ts'
-import { knownGaps } from './known-gaps.ts'
+import { type KnownGaps, knownGaps } from './known-gaps.ts'
 import { type MachineSequence, type SequenceCounts, trackSequence } from './sequence.ts'
 
 /** A judged set with what of it was not known before. */
@@ -81,15 +81,14 @@ export async function openNewness(store: NewnessStore): Promise<Newness> {
       try {
         // received out of order is often still new: in order of measuring only what is really old needs the store
         let order = sets
-        let old = marks.pass(order)
-        if (old.size > 0) {
+        let doubts: Doubts | undefined
+        if (!marks.pass(order)) {
           marks.rollback()
           order = [...sets].sort((a, b) => a.measuredAt - b.measuredAt)
-          old = marks.pass(order)
+          doubts = marks.passDoubting(order, gaps)
         }
-        const doubtful = [...old.values()].filter(({ machine, measuredAt }) => !gaps.hold(machine, measuredAt))
-        const stored = await findStored(doubtful)
-        const decided = old.size > 0 ? decide(order, old, stored) : allNew(order)
+        const stored = doubts ? await findStored(inDoubt(doubts, gaps)) : []
+        const decided = doubts?.size ? decide(order, doubts, stored) : allNew(order)
         const bySet = order === sets ? undefined : new Map(decided.sets.map((item) => [item.set, item]))
         return {
           ...decided,
@@ -152,22 +151,40 @@ function openMarks() {
     return used++
   }
 
+  /** @returns whether the mark was lower */
+  function move(place: number, measuredAt: number): boolean {
+    const mark = passed[place] as number
+    if (measuredAt <= mark) return false
+    if (mark === newest[place]) moved.push(place)
+    passed[place] = measuredAt
+    return true
+  }
+
   return {
-    /** Lets a batch pass. @returns the identities that are not newer than everything before them */
-    pass(sets: readonly ReadingSet[]): Map<string, ReadingIdentity> {
-      const old = new Map<string, ReadingIdentity>()
+    /** Lets a batch pass as far as each value is newer than everything before it. @returns whether all are */
+    pass(sets: readonly ReadingSet[]): boolean {
       for (const { machine, measuredAt, values } of sets) {
         const places = placesOf(machine)
         for (const signal of values.keys()) {
           const place = places.get(signal) ?? addPlace(places, signal)
-          const mark = passed[place] as number
-          if (measuredAt > mark) {
-            if (mark === newest[place]) moved.push(place)
-            passed[place] = measuredAt
-          } else old.set(keyOf(machine, signal, measuredAt), { machine, signal, measuredAt })
+          if (!move(place, measuredAt)) return false
         }
       }
-      return old
+      return true
+    },
+    /** @param sets in order of time @returns what is not newer than everything before it, and may be known */
+    passDoubting(sets: readonly ReadingSet[], gaps: KnownGaps): Doubts {
+      const doubts: Doubts = new Map()
+      const isShared = shared(sets)
+      for (const [index, { machine, measuredAt, values }] of sets.entries()) {
+        const places = placesOf(machine)
+        const isNew = isShared[index] === 0 && gaps.hold(machine, measuredAt)
+        for (const signal of values.keys()) {
+          const place = places.get(signal) ?? addPlace(places, signal)
+          if (!move(place, measuredAt) && !isNew) doubtOf(doubts, machine, measuredAt).signals.add(signal)
+        }
+      }
+      return doubts
     },
     commit(): void {
       for (const place of moved) newest[place] = passed[place] as number
@@ -194,8 +211,60 @@ function doubled(block: Float64Array): Float64Array<ArrayBuffer> {
   return larger
 }
 
-function keyOf(machine: string, signal: string, measuredAt: number): string {
-  return `${machine}/${measuredAt}/${signal}` // an id of a machine has no slash
+/** What may be known already, by machine and time: no text has to be made for each value. */
+type Doubts = Map<string, Map<number, Doubt>>
+
+interface Doubt {
+  readonly signals: Set<string>
+  /** Values under that time, as the batch leaves them. */
+  readonly known: Map<string, Draft>
+}
+
+/** Where a value stands, which a later one of the batch may still overwrite. */
+interface Draft {
+  value: SignalValue
+  put(value: SignalValue): void
+}
+
+function doubtOf(doubts: Doubts, machine: string, measuredAt: number): Doubt {
+  let times = doubts.get(machine)
+  if (!times) {
+    times = new Map()
+    doubts.set(machine, times)
+  }
+  let doubt = times.get(measuredAt)
+  if (!doubt) {
+    doubt = { signals: new Set(), known: new Map() }
+    times.set(measuredAt, doubt)
+  }
+  return doubt
+}
+
+/** What only the store can tell. */
+function inDoubt(doubts: Doubts, gaps: KnownGaps): ReadingIdentity[] {
+  const identities: ReadingIdentity[] = []
+  for (const [machine, times] of doubts) {
+    for (const [measuredAt, { signals }] of times) {
+      if (gaps.hold(machine, measuredAt)) continue
+      for (const signal of signals) identities.push({ machine, signal, measuredAt })
+    }
+  }
+  return identities
+}
+
+/** 1 for each set that shares its machine and time with another one. @param sets in order of time */
+function shared(sets: readonly ReadingSet[]): Uint8Array {
+  const flags = new Uint8Array(sets.length)
+  const before = new Map<string, number>()
+  for (const [index, { machine, measuredAt }] of sets.entries()) {
+    const other = before.get(machine)
+    if (other !== undefined && sets[other]?.measuredAt === measuredAt) {
+      flags[other] = 1
+      flags[index] = 1
+    }
+    before.set(machine, index)
+  }
+  return flags
 }
 
 /** What is known of sets of which nothing was known before. */
@@ -204,44 +273,29 @@ export function allNew(sets: readonly ReadingSet[]) {
   return { sets: judged, append: sets, replacing: [], conflicts: 0 }
 }
 
-/** Where a value of the batch stands, which a later one of the batch may still overwrite. */
-interface Draft {
-  value: SignalValue
-  put(value: SignalValue): void
-}
-
-function decide(
-  sets: readonly ReadingSet[],
-  old: ReadonlyMap<string, ReadingIdentity>,
-  stored: readonly StoredReading[],
-) {
-  const doubtful = new Set<string>()
-  for (const { machine } of old.values()) doubtful.add(machine)
-  const known = new Map<string, Draft>()
+function decide(sets: readonly ReadingSet[], doubts: Doubts, stored: readonly StoredReading[]) {
   const append: StoredSet[] = []
-  const replacing = new Map<string, StoredReading>()
+  const replacing: StoredReading[] = []
   let conflicts = 0
-  for (const { value, ...identity } of stored) {
-    const key = keyOf(identity.machine, identity.signal, identity.measuredAt)
-    known.set(key, { value, put: (later) => replacing.set(key, { ...identity, value: later }) })
-  }
+  for (const reading of stored)
+    doubtOf(doubts, reading.machine, reading.measuredAt).known.set(reading.signal, storedDraft(reading, replacing))
 
   const judged = sets.map((set): NewnessOfSet => {
     const { machine, measuredAt, values } = set
-    if (!doubtful.has(machine)) {
+    const known = doubts.get(machine)?.get(measuredAt)?.known
+    if (!known) {
       append.push(set)
       return { set, newValues: values, outcome: 'stored' }
     }
     const newValues = new Map<string, SignalValue>()
     const appended = new Map<string, SignalValue>()
     for (const [signal, value] of values) {
-      const key = keyOf(machine, signal, measuredAt)
-      const before = known.get(key)
+      const before = known.get(signal)
       if (before && sameValue(before.value, value)) continue
       newValues.set(signal, value)
       if (!before) {
         appended.set(signal, value)
-        if (old.has(key)) known.set(key, { value, put: (later) => appended.set(signal, later) })
+        known.set(signal, { value, put: (later) => appended.set(signal, later) })
         continue
       }
       conflicts++
@@ -251,7 +305,19 @@ function decide(
     if (appended.size > 0) append.push({ machine, measuredAt, values: appended })
     return { set, newValues, outcome: newValues.size > 0 ? 'stored' : 'duplicate' }
   })
-  return { sets: judged, append, replacing: [...replacing.values()], conflicts }
+  return { sets: judged, append, replacing, conflicts }
+}
+
+/** A value of the store, replaced at most once. */
+function storedDraft({ value, ...identity }: StoredReading, replacing: StoredReading[]): Draft {
+  let place = -1
+  return {
+    value,
+    put(later) {
+      if (place < 0) place = replacing.length
+      replacing[place] = { ...identity, value: later }
+    },
+  }
 }
 
 function sameValue(a: SignalValue, b: SignalValue): boolean {
