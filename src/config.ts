@@ -101,6 +101,11 @@ export const environmentSchema = z.object({
   MQTT_TLS_PORT: port
     .optional()
     .describe('Port on which the embedded broker speaks TLS, beside MQTT_PORT; 0 takes a free one. None: no TLS.'),
+  MQTT_TLS_HOST: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('Address of MQTT_TLS_PORT; none: MQTT_HOST. Anything but loopback needs credentials of the clients.'),
   MQTT_TLS_CERT: z
     .string()
     .min(1)
@@ -234,12 +239,12 @@ function externalBrokerFaults(given: NodeJS.ProcessEnv): string[] {
 }
 
 function tlsFaults(given: NodeJS.ProcessEnv): string[] {
-  const { MQTT_TLS_PORT, MQTT_TLS_CERT, MQTT_TLS_KEY, MQTT_TLS_CA, MQTT_TLS_CLIENT_CERT } = given
+  const { MQTT_TLS_PORT, MQTT_TLS_HOST, MQTT_TLS_CERT, MQTT_TLS_KEY, MQTT_TLS_CA, MQTT_TLS_CLIENT_CERT } = given
   const faults: string[] = []
   if (MQTT_TLS_PORT && !(MQTT_TLS_CERT && MQTT_TLS_KEY))
     faults.push('MQTT_TLS_CERT, MQTT_TLS_KEY: needed, because MQTT_TLS_PORT is set')
-  if (!MQTT_TLS_PORT && (MQTT_TLS_CERT || MQTT_TLS_KEY || MQTT_TLS_CA))
-    faults.push('MQTT_TLS_PORT: needed, because a certificate is of no use without a port that speaks TLS')
+  if (!MQTT_TLS_PORT && (MQTT_TLS_HOST || MQTT_TLS_CERT || MQTT_TLS_KEY || MQTT_TLS_CA))
+    faults.push('MQTT_TLS_PORT: needed, because the other settings of TLS are of no use without it')
   if (MQTT_TLS_CLIENT_CERT === 'required' && !MQTT_TLS_CA)
     faults.push('MQTT_TLS_CA: needed, because MQTT_TLS_CLIENT_CERT is required and somebody has to have signed them')
   return faults

@@ -183,10 +183,13 @@ function openAccess(config: Environment, key: AccessKey): AccessBook {
 }
 
 /** Whoever can reach the broker is let in as long as nobody has credentials: then nobody but this machine may reach it. */
-function checkReach({ MQTT_HOST: host }: Environment, access: AccessBook): void {
-  if (isLoopback(host) || !access.isOpen()) return
+function checkReach(config: Environment, access: AccessBook): void {
+  const [setting, host] = isLoopback(config.MQTT_HOST)
+    ? ['MQTT_TLS_HOST', tlsOf(config)?.host]
+    : ['MQTT_HOST', config.MQTT_HOST]
+  if (host === undefined || isLoopback(host) || !access.isOpen()) return
   throw new Error(
-    `MQTT_HOST is ${host} and not loopback, where anybody could connect: issue credentials first (npm run machines -- add), or set MQTT_USERNAME and MQTT_PASSWORD`,
+    `${setting} is ${host} and not loopback, where anybody could connect: issue credentials first (npm run machines -- add), or set MQTT_USERNAME and MQTT_PASSWORD`,
   )
 }
 
@@ -242,7 +245,8 @@ async function openFront(
 function tlsOf(config: Environment): TlsOptions | undefined {
   const { MQTT_TLS_PORT: port, MQTT_TLS_CERT: certFile, MQTT_TLS_KEY: keyFile, MQTT_TLS_CA: caFile } = config
   if (port === undefined || !certFile || !keyFile) return undefined
-  return { port, certFile, keyFile, caFile, clientCertificate: config.MQTT_TLS_CLIENT_CERT }
+  const host = config.MQTT_TLS_HOST ?? config.MQTT_HOST
+  return { host, port, certFile, keyFile, caFile, clientCertificate: config.MQTT_TLS_CLIENT_CERT }
 }
 
 function receiptClock(onStep: (at: number, byMs: number) => void, log: Log): ReceiptClock {

@@ -68,7 +68,7 @@ export function openGate({ access, limits, accept, record, closing }: GateOption
 
   function letIn(client: Client, identity: Identity, answer: Answer): void {
     const connection = connectionOf(client)
-    const { clientId } = connection
+    const clientId = client.id // where the client gave none, one of its own
     // no client ends the connection or hears the session of another identity by taking its client id
     if (identity.kind !== 'anyone' && identity.kind !== 'service')
       client.id = `${identity.kind}/${identity.id}/${clientId}`

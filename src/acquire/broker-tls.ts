@@ -4,6 +4,7 @@ import type { Log } from '../log.ts'
 
 /** The listener that speaks TLS. Paths are of PEM files. */
 export interface TlsOptions {
+  readonly host: string
   /** 0 takes a free one. */
   readonly port: number
   readonly certFile: string

@@ -43,6 +43,7 @@ const DRAIN_MS = 5_000 // a subscriber that reads nothing for so long is cut off
 const MAX_FORWARDS = 5_000 // messages of machines on their way to subscribers; what comes beyond is not forwarded
 const CLOSE_MS = 1_500
 const WATCH_MS = 1_000
+const OF_LATE_MS = 2_000
 /** A fleet that has lost us comes back at once, with more connections than systems keep waiting by default. */
 const BACKLOG = 4_096
 
@@ -91,11 +92,12 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
   broker.on('connackSent', ({ returnCode }, client) => {
     if (returnCode !== 0) return
     const connection = connectionOf(client)
+    if (client.clean) audience.forget(client.id)
     connection.open()
     record.note(connection, 'connected')
   })
-  broker.on('subscribe', (subscriptions, client) => audience.add(client.id, subscriptions))
-  broker.on('unsubscribe', (filters, client) => audience.remove(client.id, filters))
+  broker.on('subscribe', (subscriptions, client) => audience.add(listenerOf(client), subscriptions))
+  broker.on('unsubscribe', (filters, client) => audience.remove(listenerOf(client), filters))
   const onClientError = (client: Client, error: Error) => {
     if ('errorCode' in error && Number(error.errorCode) >= UNAVAILABLE) return // who it is was refused, and counted there
     const reason = LIBRARY_ENDS[error.message] ?? 'protocol'
@@ -127,7 +129,7 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     for (const connection of limits.all()) connection.goOn()
   })
 
-  const large = openLargePackets()
+  const large = openLargePackets((but) => othersSend(limits, but))
   const inlet: Inlet = {
     accept,
     large,
@@ -169,7 +171,7 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
   }
   try {
     await listen(server, 'MQTT_PORT', host, options.port)
-    if (options.tls && tls) await listen(tls.server, 'MQTT_TLS_PORT', host, options.tls.port)
+    if (options.tls && tls) await listen(tls.server, 'MQTT_TLS_PORT', options.tls.host, options.tls.port)
   } catch (error) {
     await end()
     throw error
@@ -183,7 +185,7 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
 
   return {
     address: addressOf('mqtt', host, server),
-    tlsAddress: tls && addressOf('mqtts', host, tls.server),
+    tlsAddress: tls && addressOf('mqtts', options.tls?.host ?? host, tls.server),
     publish(topic, payload, { retain }) {
       if (closing) return Promise.reject(new Error('the broker stops'))
       return new Promise((resolve, reject) => {
@@ -203,6 +205,11 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
       for (const connection of limits.all()) connection.destroy()
     },
   }
+}
+
+/** A lasting session listens while it is away; without one, a client that comes again is another listener. */
+function listenerOf(client: Client): Client | string {
+  return client.clean ? client : client.id
 }
 
 /** How what machines send reaches subscribers: beside everything else, and only where somebody listens. */
@@ -252,6 +259,12 @@ function openConnections(limits: ConnectionLimits): number {
   let open = 0
   for (const { isOpen } of limits.all()) if (isOpen) open++
   return open
+}
+
+function othersSend(limits: ConnectionLimits, but: MqttConnection): boolean {
+  const now = performance.now()
+  for (const connection of limits.all()) if (connection !== but && connection.silentMs(now) < OF_LATE_MS) return true
+  return false
 }
 
 function endSilent(limits: ConnectionLimits): void {

@@ -25,9 +25,12 @@ const MAX_GATHERED_BYTES = 128 << 20
 const IDLE_MS = 10_000
 /** So many times the time that the last one took; then they take a two-hundredth of all time. */
 const REST = 200
+/** And so many times where nobody else sends anything. */
+const SHORT_REST = 2
 const LONGEST_REST_MS = 10_000
 
-export function openLargePackets(): LargePackets {
+/** @param othersSend whether anything came of late on other connections than this one */
+export function openLargePackets(othersSend: (but: MqttConnection) => boolean): LargePackets {
   const reserved = new Map<MqttConnection, number>()
   let reservedBytes = 0
   const waitForMemory = new Set<MqttConnection>() // in order of arrival
@@ -47,12 +50,19 @@ export function openLargePackets(): LargePackets {
     wakeFirst(waitForMemory)
   }
 
-  const rest = (ms: number) => {
+  const end = () => {
+    passing = undefined
+    wakeFirst(waitToPass)
+  }
+
+  const rest = (connection: MqttConnection, tookMs: number) => {
     passing = 'rest'
+    const short = Math.min(tookMs * SHORT_REST, LONGEST_REST_MS)
+    const long = Math.min(tookMs * REST, LONGEST_REST_MS)
     setTimeout(() => {
-      passing = undefined
-      wakeFirst(waitToPass)
-    }, ms).unref()
+      if (othersSend(connection)) setTimeout(end, long - short).unref()
+      else end()
+    }, short).unref()
   }
 
   return {
@@ -82,7 +92,7 @@ export function openLargePackets(): LargePackets {
     passed(connection, durable) {
       const begun = performance.now()
       free(connection)
-      const settle = () => rest(Math.min((performance.now() - begun) * REST, LONGEST_REST_MS))
+      const settle = () => rest(connection, performance.now() - begun)
       durable.then(settle, settle)
     },
     leave(connection) {

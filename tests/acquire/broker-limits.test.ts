@@ -102,6 +102,13 @@ for (const qos of [1, 2] as const) {
   })
 }
 
+test('clients without a client id are not one machine', async () => {
+  const broker = await withLimits({ machineConnections: 1 })
+  const machines = [await client(broker, { clientId: '' }), await client(broker, { clientId: '' })]
+  for (const machine of machines) await machine.publishAsync(topic, 'x', { qos: 1 })
+  expect(broker.arrivals).toHaveLength(2)
+})
+
 test('a machine may be allowed smaller packets than others', async () => {
   const broker = await embeddedBroker({ access: limited({ packetBytes: 1_000 }) })
   const machine = await client(broker, { username: 'pump-1' })

@@ -15,6 +15,7 @@ const topic = 'machines/pump-1/telemetry'
 
 function tlsOptions(options: Partial<TlsOptions> = {}): TlsOptions {
   return {
+    host: '127.0.0.1',
     port: 0,
     certFile: join(folder, 'server.pem'),
     keyFile: join(folder, 'server.key.pem'),

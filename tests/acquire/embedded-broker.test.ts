@@ -202,6 +202,20 @@ test('subscribers hear what machines send; a retained status also later, on a to
   expect(retained).toEqual(['machines/pump-1/status 2'])
 })
 
+test('a subscriber that comes again at once, under the same client id, goes on hearing', async () => {
+  const broker = await embeddedBroker()
+  const machine = await client(broker)
+  for (let i = 0; i < 20; i++) {
+    const listener = await client(broker, { clientId: 'console' })
+    const heard: string[] = []
+    listener.on('message', (_topic, payload) => heard.push(payload.toString()))
+    await listener.subscribeAsync('machines/#')
+    await machine.publishAsync(topic, String(i), { qos: 1 })
+    await until(() => heard.length > 0)
+    expect(heard).toEqual([String(i)])
+  }
+})
+
 test('a subscriber that does not read holds up no machine', async () => {
   const broker = await embeddedBroker()
   const frozen = await client(broker)
