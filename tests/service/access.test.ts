@@ -3,6 +3,7 @@ import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { expect, onTestFinished, test } from 'vitest'
 import { dataFolder, publish, type RunningService, spawnService, startService, until } from './running-service.ts'
 
+const token = '0123456789abcdef'
 const set = { ts: Date.now() - 1_000, signals: { hyd_oil_temp_c: 63.5 } }
 
 async function connect(service: RunningService, options: IClientOptions = {}): Promise<MqttClient> {
@@ -54,7 +55,7 @@ test('from the first credentials on everybody logs in, for their own; who is rev
   expect(machines).toEqual(['crane-1', 'pump-1'])
 })
 
-test('beyond loopback the broker does not listen before somebody has credentials', async () => {
+test('beyond loopback the broker does not listen before somebody has credentials, and HTTP takes them alone', async () => {
   const folder = await dataFolder()
   const everywhere = { MQTT_HOST: '0.0.0.0' }
   const refused = spawnService(folder, everywhere)
@@ -63,12 +64,17 @@ test('beyond loopback the broker does not listen before somebody has credentials
   const [code] = await once(refused, 'exit')
   expect([code, said]).toEqual([1, expect.stringContaining('MQTT_HOST is 0.0.0.0')])
 
-  const local = await startService(folder)
-  await local.post('/credentials', { kind: 'gateway', id: 'gw-1' })
+  const local = await startService(folder, { OUTRIGGER_API_TOKEN: token })
+  const basic = (id: string, secret: string) => ({
+    authorization: `Basic ${Buffer.from(`${id}:${secret}`).toString('base64')}`,
+  })
+  const ingest = (headers: Record<string, string>) => local.request('POST', '/api/v1/ingest/pump-1', set, headers)
+  expect((await ingest(basic('any', 'thing'))).status).toBe(401) // although the broker lets anybody in
+  const draft = { kind: 'machine', id: 'pump-1' }
+  const issued = await local.request('POST', '/api/v1/credentials', draft, { authorization: `Bearer ${token}` })
+  expect(await ingest(basic('pump-1', issued.body.secret))).toMatchObject({ status: 202 })
+  expect((await ingest(basic('pump-1', 'guessed'))).status).toBe(401)
   await local.stop()
   const open = await startService(folder, everywhere)
   expect(await open.stop()).toBe(0)
-  const withService = { ...everywhere, MQTT_USERNAME: 'fleet', MQTT_PASSWORD: 'fleet-password' }
-  const other = await startService(await dataFolder(), withService)
-  expect(await other.stop()).toBe(0)
 }, 60_000)
