@@ -154,3 +154,16 @@ async function startPostgres(folder: string, log: BaseLogger, ends: (() => Promi
   ends.push(() => postgres.stop())
   return postgres.connection
 }
+
+/** Every page of a list. @param path with its filters, where it has any */
+export async function everyPage<T>(api: FleetApi, path: string): Promise<T[]> {
+  const items: T[] = []
+  const first = `${path}${path.includes('?') ? '&' : '?'}limit=1000`
+  let cursor: string | null = ''
+  while (cursor !== null) {
+    const page: { items: T[]; next: string | null } = await api.ask('GET', `${first}${cursor && `&cursor=${cursor}`}`)
+    items.push(...page.items)
+    cursor = page.next
+  }
+  return items
+}

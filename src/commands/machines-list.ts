@@ -1,4 +1,4 @@
-import type { FleetApi } from './fleet-api.ts'
+import { everyPage, type FleetApi } from './fleet-api.ts'
 import { age, printTable } from './table.ts'
 
 interface ListedMachine {
@@ -38,11 +38,11 @@ interface ListedRow {
 
 /** Prints every machine and everybody who may log in, in order of their ids. */
 export async function listFleet(api: FleetApi, json: boolean): Promise<void> {
-  const machines = await all<ListedMachine>(api, '/machines')
-  const credentials = new Map((await all<ListedCredential>(api, '/credentials')).map((one) => [one.id, one]))
+  const machines = await everyPage<ListedMachine>(api, '/machines')
+  const credentials = new Map((await everyPage<ListedCredential>(api, '/credentials')).map((one) => [one.id, one]))
   const now = Date.now()
   const bound = new Map(
-    (await all<ListedBinding>(api, '/bindings'))
+    (await everyPage<ListedBinding>(api, '/bindings'))
       .filter(({ from, to }) => (from === null || Date.parse(from) <= now) && (to === null || now < Date.parse(to)))
       .map(({ device, machine }) => [device, machine]),
   )
@@ -93,19 +93,4 @@ function shortened(machines: readonly string[]): string {
   if (machines.length === 0) return '–'
   const shown = machines.slice(0, 3).join(' ')
   return machines.length > 3 ? `${shown} and ${machines.length - 3} more` : shown
-}
-
-/** Every page of a list. */
-async function all<T>(api: FleetApi, path: string): Promise<T[]> {
-  const items: T[] = []
-  let cursor: string | null = ''
-  while (cursor !== null) {
-    const page: { items: T[]; next: string | null } = await api.ask(
-      'GET',
-      `${path}?limit=1000${cursor && `&cursor=${cursor}`}`,
-    )
-    items.push(...page.items)
-    cursor = page.next
-  }
-  return items
 }

@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util'
 import pino from 'pino'
 import { ConfigInvalid } from '../config.ts'
 import { DataFolderHeld } from '../records/data-folder.ts'
-import { ApiRefused, type FleetApi, type FleetApiOptions, reachFleetApi } from './fleet-api.ts'
+import { ApiRefused, everyPage, type FleetApi, type FleetApiOptions, reachFleetApi } from './fleet-api.ts'
 import { listFleet } from './machines-list.ts'
 import { showTail } from './machines-tail.ts'
 import { openSecretsFile, type ToldSecret } from './secrets-file.ts'
@@ -22,8 +22,9 @@ const help = `Machines, and who may log in at the broker.
       One machine, and the secret of its device.
   npm run machines -- add ID --gateway | --bridge [--machines A,B,…] [--password-stdin]
       Somebody who publishes for others: a gateway on its own topic, a bridge on theirs.
-  npm run machines -- rotate ID … [--credentials OUT.csv] [--password-stdin]
-      A new secret; who is connected by the old one is cut off.
+  npm run machines -- rotate ID … | --all | --unused [--credentials OUT.csv] [--password-stdin]
+      A new secret; who is connected by the old one is cut off. --all: everybody who has an issued one, --unused: those
+      of them who never logged in.
   npm run machines -- revoke ID … [--reason WHY]
       Ends credentials, and connections.
   npm run machines -- list [--json]
@@ -59,6 +60,8 @@ const options = {
   credentials: { type: 'string' },
   'no-credentials': { type: 'boolean', default: false },
   'password-stdin': { type: 'boolean', default: false },
+  all: { type: 'boolean', default: false },
+  unused: { type: 'boolean', default: false },
   gateway: { type: 'boolean', default: false },
   bridge: { type: 'boolean', default: false },
   machines: { type: 'string' },
@@ -284,16 +287,19 @@ async function passwordOf(values: Values): Promise<string | undefined> {
 }
 
 async function rotate(ids: readonly string[], values: Values): Promise<number> {
-  if (ids.length === 0) throw new CommandUnclear('rotate needs the id of whoever gets a new secret')
+  const isMany = values.all || values.unused
+  if ((ids.length === 0) !== isMany) throw new CommandUnclear('rotate needs ids, or --all, or --unused')
+  if (isMany && values.credentials === undefined) throw new CommandUnclear('many secrets need --credentials OUT.csv')
   const password = await passwordOf(values)
-  if (password !== undefined && ids.length > 1) throw new CommandUnclear('a password is for one id')
+  if (password !== undefined && ids.length !== 1) throw new CommandUnclear('a password is for one id')
   const secrets =
     values.credentials === undefined ? undefined : await openSecretsFile(values.credentials).catch(refuseFile)
   const issued: Issued[] = []
   try {
     await withApi(values, 'records', async (api) => {
-      for (const id of ids) {
-        const path = `/credentials/${await kindOf(api, id)}/${id}/rotate`
+      const chosen = isMany ? await rotatable(api, values.unused) : await named(api, ids)
+      for (const { kind, id } of chosen) {
+        const path = `/credentials/${kind}/${id}/rotate`
         issued.push(await api.ask<Issued>('POST', path, { password, ...decision(values) }))
       }
     })
@@ -325,19 +331,33 @@ async function revoke(ids: readonly string[], values: Values): Promise<number> {
   return 0
 }
 
-/** @throws {ApiRefused} it has no credentials */
-async function kindOf(api: FleetApi, id: string): Promise<string> {
-  const known = await knownCredential(api, id)
-  if (!known) throw new ApiRefused(`'${id}' has no credentials: add issues them`)
-  return known.kind
+interface KnownCredential {
+  readonly kind: string
+  readonly id: string
+  readonly proof: string
+  readonly revokedAt: string | null
+  readonly lastUsedAt: string | null
 }
 
-async function knownCredential(
-  api: FleetApi,
-  id: string,
-): Promise<{ kind: string; revokedAt: string | null } | undefined> {
+/** @throws {ApiRefused} one of them has no credentials */
+async function named(api: FleetApi, ids: readonly string[]): Promise<KnownCredential[]> {
+  const found: KnownCredential[] = []
+  for (const id of ids) {
+    const known = await knownCredential(api, id)
+    if (!known) throw new ApiRefused(`'${id}' has no credentials: add issues them`)
+    found.push(known)
+  }
+  return found
+}
+
+async function rotatable(api: FleetApi, unusedOnly: boolean): Promise<KnownCredential[]> {
+  const all = await everyPage<KnownCredential>(api, '/credentials?revoked=false')
+  return all.filter(({ proof, lastUsedAt }) => proof === 'secret' && !(unusedOnly && lastUsedAt))
+}
+
+async function knownCredential(api: FleetApi, id: string): Promise<KnownCredential | undefined> {
   const path = `/credentials?id=${encodeURIComponent(id)}`
-  const { items } = await api.ask<{ items: { kind: string; revokedAt: string | null }[] }>('GET', path)
+  const { items } = await api.ask<{ items: KnownCredential[] }>('GET', path)
   return items[0]
 }
 

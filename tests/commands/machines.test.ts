@@ -4,9 +4,10 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { beforeAll, expect, onTestFinished, test } from 'vitest'
+import { noteUse } from '../../src/machines/credentials.ts'
 import { holdDataFolder } from '../../src/records/data-folder.ts'
 import { projectRoot } from '../../src/root.ts'
-import { runningApi } from '../api/running-api.ts'
+import { now, runningApi } from '../api/running-api.ts'
 
 const api = await runningApi()
 let address = ''
@@ -124,8 +125,26 @@ test('gateways and bridges are added, with a password that somebody brings along
 
   const file = join(folder, 'rotated.csv')
   const rotated = await machines(folder, ['rotate', 'site-4', 'gw-9', 'nobody', '--credentials', file])
-  expect(rotated).toMatchObject({ code: 1, error: "'nobody' has no credentials: add issues them\n" })
+  expect(rotated).toMatchObject({ code: 1, out: '', error: "'nobody' has no credentials: add issues them\n" })
+  expect(await readdir(folder)).not.toContain('rotated.csv')
+  const both = await machines(folder, ['rotate', 'site-4', 'gw-9', '--credentials', file])
+  expect(both).toMatchObject({ code: 0, out: `2 new secrets are in ${file}.\n` })
   expect(await readFile(file, 'utf8')).toMatch(/^username,password\nsite-4,.{32}\ngw-9,.{32}\n$/)
+})
+
+test('everybody who never logged in gets a new secret, or everybody', async () => {
+  const folder = await served()
+  const ids = async (...words: string[]) => {
+    const file = join(folder, `${words.join('')}.csv`)
+    expect(await machines(folder, ['rotate', ...words, '--credentials', file])).toMatchObject({ code: 0, error: '' })
+    return [...(await readFile(file, 'utf8')).matchAll(/^(every-\d),.{32}$/gm)].map(([, id]) => id)
+  }
+  for (const id of ['every-1', 'every-2', 'every-3']) await api.post('/credentials', { kind: 'machine', id })
+  await api.post('/credentials', { kind: 'machine', id: 'every-4', password: 'a password from home' })
+  await api.post('/credentials/machine/every-3/revoke')
+  await noteUse(api.records.db, ['every-1'], now)
+  expect(await ids('--unused')).toEqual(['every-2'])
+  expect(await ids('--all')).toEqual(['every-1', 'every-2'])
 })
 
 test('the list shows machines, devices, gateways and bridges', async () => {
@@ -163,7 +182,9 @@ for (const { words, code, says } of [
   { words: ['list', '--colour'], code: 2, says: '--colour' },
   { words: ['add'], code: 2, says: 'needs one id' },
   { words: ['add', 'a', '--bridge', '--gateway'], code: 2, says: 'a gateway or a bridge' },
-  { words: ['rotate'], code: 2, says: 'needs the id' },
+  { words: ['rotate'], code: 2, says: 'rotate needs ids' },
+  { words: ['rotate', '--all'], code: 2, says: 'need --credentials' },
+  { words: ['rotate', 'a', '--all'], code: 2, says: 'rotate needs ids' },
   { words: ['import'], code: 2, says: 'needs one file' },
   { words: ['import', 'nowhere.csv'], code: 1, says: 'nowhere.csv' },
   { words: ['list', '--url', 'http://127.0.0.1:9'], code: 1, says: 'http://127.0.0.1:9 does not answer' },
