@@ -9,7 +9,7 @@ import type { Codec, SpooledMessage } from './acquire/message.ts'
 import { openMessageLog } from './acquire/message-log.ts'
 import { allNew, type Newness, type NewnessOfBatch } from './acquire/newness.ts'
 import { keepInQuarantine } from './acquire/quarantine.ts'
-import { keepWithinBudget } from './acquire/quarantine-budget.ts'
+import { followBudget } from './acquire/quarantine-budget.ts'
 import type { MachineSequence } from './acquire/sequence.ts'
 import { openSpoolReader } from './acquire/spool-reader.ts'
 import { deviceOfTopic } from './acquire/topics.ts'
@@ -112,6 +112,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   const workspaces = openWorkspaces(db, settings)
   const counts = openCounts(receipts)
   const messageLog = openMessageLog()
+  const quarantineBudget = followBudget(db, parts.quarantineBytes)
   const loggedSince = Date.now()
   const rejected = new Map<RejectionReason, number>()
   let unknownSignals = 0
@@ -159,12 +160,12 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     judged.commit()
     settle(batch, judged)
     await moveOn(end)
-    if (batch.quarantine.length > 0) await boundQuarantine()
+    await boundQuarantine(batch.quarantine)
   }
 
-  async function boundQuarantine(): Promise<void> {
+  async function boundQuarantine(kept: DecodedBatch['quarantine']): Promise<void> {
     try {
-      await keepWithinBudget(db, parts.quarantineBytes, Date.now())
+      await quarantineBudget.kept(kept, Date.now())
     } catch (error) {
       log.warn({ err: error }, 'the quarantine could not be brought within its budget, trying again later')
     }

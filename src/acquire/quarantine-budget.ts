@@ -1,6 +1,6 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
 import type { Database } from '../records/tables.ts'
-import { inOrderOfIndex, lockTallies } from './quarantine.ts'
+import { inOrderOfIndex, lockTallies, type QuarantineEntry } from './quarantine.ts'
 
 /** What a row costs beside its bytes, indexes included; or messages without bytes would cost nothing. */
 export const ENTRY_BYTES = 400
@@ -41,6 +41,20 @@ export async function keepWithinBudget(db: Kysely<Database>, budgetBytes: number
     stripped += removed
   }
   return stripped
+}
+
+/** Follows what is kept, so that the tallies are asked only when the budget may be used up. */
+export function followBudget(db: Kysely<Database>, budgetBytes: number) {
+  let atMost: number | undefined // of what is kept; undefined: not asked yet
+  return {
+    /** To be called when entries were kept. */
+    async kept(entries: readonly Pick<QuarantineEntry, 'bytes'>[], now: number): Promise<void> {
+      if (atMost !== undefined) for (const { bytes } of entries) atMost += bytes.length + ENTRY_BYTES
+      if (entries.length === 0 || (atMost !== undefined && atMost <= budgetBytes)) return
+      await keepWithinBudget(db, budgetBytes, now)
+      atMost = (await usageOf(db))?.total ?? 0
+    },
+  }
 }
 
 async function usageOf(db: Kysely<Database>): Promise<Usage | undefined> {

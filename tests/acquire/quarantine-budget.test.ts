@@ -5,7 +5,7 @@ import {
   quarantinedItem,
   replayFromQuarantine,
 } from '../../src/acquire/quarantine.ts'
-import { ENTRY_BYTES, keepWithinBudget } from '../../src/acquire/quarantine-budget.ts'
+import { ENTRY_BYTES, followBudget, keepWithinBudget } from '../../src/acquire/quarantine-budget.ts'
 import { testRecords } from '../records/test-records.ts'
 import { expectExactTallies, keep, quarantineEntry } from './quarantine-story.ts'
 
@@ -97,5 +97,16 @@ test('one entry larger than the budget is no endless work', async () => {
   await keepWithinBudget(db, 1 << 20, now)
   expect(await withBytes('huge')).toBe(0)
   expect(await usage()).toBeLessThanOrEqual(1 << 20)
+  await expectExactTallies(db)
+})
+
+test('what is kept is followed, and brought within the budget when it is used up', async () => {
+  const budget = followBudget(db, BUDGET)
+  for (let round = 0; round < 6; round++) {
+    const entries = many(1_000, 'followed')
+    await keep(db, entries)
+    await budget.kept(entries, now)
+    expect(await usage()).toBeLessThanOrEqual(BUDGET)
+  }
   await expectExactTallies(db)
 })
