@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { dataFolder, type RunningService, startService, until } from './running-service.ts'
 
@@ -57,3 +59,51 @@ test('sets over HTTP are durable at 202, stored once and judged like all', { tim
   await settled(service)
   expect(await points(service, 'http-6')).toHaveLength(1)
 })
+
+/** Stops the records without a word, until the answer is called. */
+function freezeRecords(folder: string): () => void {
+  const postmaster = Number(readFileSync(join(folder, 'records', 'pgdata', 'postmaster.pid'), 'utf8').split('\n')[0])
+  const children = readFileSync(`/proc/${postmaster}/task/${postmaster}/children`, 'utf8').trim().split(' ').map(Number)
+  const all = [postmaster, ...children]
+  for (const pid of all) process.kill(pid, 'SIGSTOP')
+  return () => {
+    for (const pid of all) process.kill(pid, 'SIGCONT')
+  }
+}
+
+test.skipIf(process.platform !== 'linux')(
+  'a full spool is a 503, and goes on when there is room',
+  { timeout: 90_000 },
+  async () => {
+    const folder = await dataFolder()
+    const service = await startService(folder, { OUTRIGGER_SPOOL_BYTES: '1048576', LOG_LEVEL: 'fatal' })
+    const thaw = freezeRecords(folder)
+    let accepted = 0
+    try {
+      const refused = await until(async () => {
+        const sets = Array.from({ length: 500 }, () => set(0))
+        const answer = await fetch(`${service.api}/api/v1/ingest/full-1`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify(sets.map((one, i) => ({ ...one, ts: now - 10_000_000 + accepted * 500 + i }))),
+        })
+        if (answer.status === 202) accepted++
+        return answer.status === 202 ? undefined : answer
+      }, 30_000)
+      expect(refused.status).toBe(503)
+      expect(refused.headers.get('retry-after')).toBe('5')
+      expect(await refused.json()).toMatchObject({ detail: expect.stringContaining('send it again') })
+    } finally {
+      thaw()
+    }
+    expect(accepted).toBeGreaterThan(5)
+    await settled(service)
+    await until(async () =>
+      (await service.request('POST', '/api/v1/ingest/full-2', set(1))).status === 202 ? true : undefined,
+    )
+    const counted = await service.get('/machines/full-1/readings?signal=hyd_oil_temp_c&every=1d&fn=count')
+    const stored = counted.points.reduce((sum: number, [, count]: [number, number]) => sum + count, 0)
+    expect(stored).toBeGreaterThanOrEqual(accepted * 500)
+    expect(stored).toBeLessThanOrEqual((accepted + 2) * 500)
+  },
+)
