@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { crashDisk, type Random, seeded } from './crash-disk.ts'
 import { incoming, readAll, spoolIn, temporaryFolder, texts } from './spool-case.ts'
@@ -53,7 +54,7 @@ for (const { name, failures } of [
         }
         const turns = Math.floor(random() * 12)
         for (let turn = 0; turn < turns; turn++) await new Promise((done) => setTimeout(done, 1))
-        const left = `${folder} image`
+        const left = join(folder, 'image')
         disk.leave(left, random)
         await expectWhole(left, [...acknowledged], sent, `round ${round}, image ${image}`)
         rmSync(left, { recursive: true })
