@@ -1,10 +1,9 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import pg from 'pg'
-import { expect, onTestFinished, test } from 'vitest'
-import { readHolder } from '../../src/records/data-folder.ts'
+import { expect, test } from 'vitest'
 import { damageFile } from '../acquire/spool-case.ts'
-import { connectClient, dataFolder, publish, type RunningService, startService, until } from './running-service.ts'
+import { holdRecords, outcomes, partOf } from './held-records.ts'
+import { connectClient, dataFolder, publish, startService, until } from './running-service.ts'
 
 const SETS = 20 // of each message
 const topic = 'machines/pump-1/telemetry'
@@ -16,33 +15,6 @@ const message = (i: number) =>
     ts: start + (i * SETS + set) * 1_000,
     signals: { hyd_oil_temp_c: 50, engine_speed_rpm: 1_500, main_pressure_bar: 180.5 },
   }))
-
-/** Keeps the stages from recording anything, and so from working off the spool. @returns what lets them go on */
-async function holdRecords({ folder }: RunningService): Promise<() => Promise<void>> {
-  const holder = await readHolder(folder)
-  const client = new pg.Client(holder?.records)
-  client.on('error', () => {}) // PostgreSQL ends with the service
-  await client.connect()
-  onTestFinished(() => client.end().catch(() => {}))
-  await client.query('begin; lock table spool_progress in access exclusive mode')
-  return async () => void (await client.query('rollback'))
-}
-
-const spoolPart = async (service: RunningService) => {
-  const { status, body } = await service.request('GET', '/readyz')
-  return { status, ...body.parts.find(({ part }: { part: string }) => part === 'spool') }
-}
-
-/** What became of everything, once nothing waits any more. */
-async function outcomes(service: RunningService): Promise<Record<string, number>> {
-  await until(async () => ((await service.metric('reading_sets_waiting')) === 0 ? true : undefined), 40_000)
-  return {
-    received: await service.metric('reading_sets_received_total'),
-    stored: await service.metric('reading_sets_total{outcome="stored"}'),
-    duplicate: await service.metric('reading_sets_total{outcome="duplicate"}'),
-    quarantined: await service.metric('reading_sets_total{outcome="quarantined"}'),
-  }
-}
 
 test('the budget of the spool used up: acknowledgements stop, nobody is cut, and all is stored when there is room', {
   timeout: 90_000,
@@ -58,7 +30,7 @@ test('the budget of the spool used up: acknowledgements stop, nobody is cut, and
     publish(clients[i % 4] as never, topic, message(i)).then(() => acknowledged++),
   )
   const part = await until(async () => {
-    const state = await spoolPart(service)
+    const state = await partOf(service, 'spool')
     return state.ready ? undefined : state
   }, 20_000)
   expect(part).toMatchObject({
@@ -76,7 +48,7 @@ test('the budget of the spool used up: acknowledgements stop, nobody is cut, and
   expect(cut).toBe(0)
   const sets = MESSAGES * SETS
   expect(await outcomes(service)).toEqual({ received: sets, stored: sets, duplicate: 0, quarantined: 0 })
-  expect(await spoolPart(service)).toMatchObject({ ready: true })
+  expect(await partOf(service, 'spool')).toMatchObject({ ready: true })
   expect(await service.metric('spool_acknowledging')).toBe(1)
 })
 
@@ -100,8 +72,8 @@ test('a spool that was damaged while the service was away: what was lost is coun
   const { items } = await service.get('/quarantine?reason=damaged')
   expect(items).toHaveLength(1)
   expect(items[0].topic).toMatch(new RegExp(`^\\$spool/${file}@\\d+$`))
-  const { body } = await service.request('GET', '/readyz')
-  const note = body.parts.find(({ part }: { part: string }) => part === 'pipeline').note
-  expect(body.ready).toBe(true)
-  expect(note).toContain(`last at ${items[0].topic.slice('$spool/'.length)}`)
+  expect(await partOf(service, 'pipeline')).toMatchObject({
+    status: 200,
+    note: expect.stringContaining(`last at ${items[0].topic.slice('$spool/'.length)}`),
+  })
 })
