@@ -8,9 +8,13 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import v8 from 'node:v8'
 
 // The spool's syncs must not wait behind reads of the store: both use the threads of libuv. Read at their first use.
 process.env.UV_THREADPOOL_SIZE ??= '8'
+
+// Four helpers that share the short garbage of each thread between them cost more CPU than they save time.
+v8.setFlagsFromString('--no-parallel-scavenge')
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const cache = join(root, 'node_modules', '.cache', 'outrigger')

@@ -176,8 +176,9 @@ export function addAll<T>(list: T[], more: Iterable<T>): void {
   for (const item of more) list.push(item)
 }
 
-/** Machines whose alarms or hours are not what they were. */
-export function newsOf({ transitions, episodes, ledgers }: Findings): string[] {
-  const machines = [...transitions, ...episodes.map(({ raised }) => raised), ...ledgers].map(({ machine }) => machine)
-  return [...new Set(machines)]
+/** Machines whose alarms are not what they were, or of whose counters somebody has to hear; and those whose hours went on. */
+export function newsOf({ transitions, episodes, ledgers }: Findings): { machines: string[]; moved: string[] } {
+  const told = ledgers.filter(({ events }) => events.length > 0)
+  const machines = [...transitions, ...episodes.map(({ raised }) => raised), ...told].map(({ machine }) => machine)
+  return { machines: [...new Set(machines)], moved: ledgers.map(({ machine }) => machine) }
 }

@@ -40,6 +40,8 @@ if (!parentPort) throw new Error('this runs as a thread of the service')
 const CALENDAR_MS = 60_000
 /** Events and outbox are looked at so often when nobody said that there is something. */
 const POLL_MS = 5_000
+/** Hours that moved are looked at together: a fleet's move all the time. */
+const REMIND_MS = 1_000
 /** What a machine's cab is told is gathered for so long. */
 const ADVICE_MS = 1_000
 const ADVICE_RETRY_MS = 10_000
@@ -51,6 +53,9 @@ const ADVICE_AT_ONCE = 100
 const log = openLog('office', config.LOG_LEVEL)
 const stops: { name: string; stop: () => Promise<unknown> }[] = []
 const changed = new Set<string>()
+const hoursMoved = new Set<string>() // since the calendar was looked at
+let programmeWaits = false // hours moved since it was looked at
+let remindedAt = 0
 const toAdvise = new Set<string>()
 let records: Records | undefined
 let accessFeed: AccessFeed | undefined
@@ -152,8 +157,10 @@ const offered: OfficeThread = {
     return address
   },
 
-  machinesChanged(machines) {
+  machinesChanged(machines, moved) {
     for (const machine of machines) changed.add(machine)
+    for (const machine of moved) hoursMoved.add(machine)
+    if (moved.length > 0) programmeWaits = true
     wake()
   },
 
@@ -259,12 +266,13 @@ async function workOff(outbox: Outbox): Promise<void> {
   let failures = 0
   while (!stopping) {
     try {
-      const machines = [...changed]
-      changed.clear()
-      for (const machine of machines) toAdvise.add(machine)
       const calendar = Date.now() - calendarAt >= CALENDAR_MS
       if (calendar) calendarAt = Date.now()
-      const worked = await workOnce(machines, calendar)
+      for (const machine of calendar ? [...changed, ...hoursMoved] : changed) toAdvise.add(machine)
+      const due = calendar || changed.size > 0 || isProgrammeDue()
+      changed.clear()
+      if (calendar) hoursMoved.clear()
+      const worked = await workOnce(due)
       if (worked > 0) outbox.poke()
       failures = 0
     } catch (error) {
@@ -272,17 +280,24 @@ async function workOff(outbox: Outbox): Promise<void> {
       log.warn({ err: error, failures }, 'advise cannot do its work, trying again')
     }
     if (failures > 0) await rest(Math.min(250 * 2 ** failures, 15_000), () => stopping)
-    else await rest(POLL_MS, () => stopping || changed.size > 0)
+    else await rest(programmeWaits ? REMIND_MS : POLL_MS, () => stopping || changed.size > 0 || isProgrammeDue())
   }
 }
 
+function isProgrammeDue(): boolean {
+  return programmeWaits && Date.now() - remindedAt >= REMIND_MS
+}
+
 /** @returns how many messages were written for the queue */
-async function workOnce(machines: readonly string[], calendar: boolean): Promise<number> {
+async function workOnce(remind: boolean): Promise<number> {
   if (!records || !programme) return 0
   const now = Date.now()
   const advised = await advise(records.db, { catalogue: catalogue(), now })
   for (const machine of advised.machines) toAdvise.add(machine)
-  const reminders = machines.length > 0 || calendar ? await programme.remind({ now }) : 0
+  if (!remind) return advised.queued
+  programmeWaits = false
+  remindedAt = now
+  const reminders = await programme.remind({ now })
   return advised.queued + reminders
 }
 

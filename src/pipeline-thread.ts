@@ -63,7 +63,7 @@ const offered: PipelineThread = {
       settings: { noDataAfterMs: config.OUTRIGGER_NO_DATA_HOURS * 3_600_000, listeningSince: Date.now() },
       release: (position) => receiving.tell('release', position),
       heedDevices: (host) => receiving.tell('heedDevices', host),
-      changed: (machines) => office.tell('machinesChanged', machines),
+      changed: (machines, moved) => office.tell('machinesChanged', machines, moved),
       log,
     })
     return newestReceipt(db, Date.now())

@@ -54,8 +54,8 @@ export interface PipelineParts {
   readonly release: (position: number) => void
   /** What the devices say of the host's clock. */
   readonly heedDevices: (host: HostVerdict) => void
-  /** Of these machines something was recorded that somebody may have to act on. */
-  readonly changed: (machines: string[]) => void
+  /** Of these machines something was recorded that somebody may have to act on; of the others only their hours went on. */
+  readonly changed: (machines: string[], moved: string[]) => void
   readonly log: Log
 }
 
@@ -149,8 +149,8 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         const touched = new Set<string>()
         for (const { set, position } of batch.sets) if (position >= recorded) touched.add(set.machine)
         for (const { machine, position } of batch.notices) if (position >= recorded) touched.add(machine)
-        const news = await record(batch, judged, touched, end)
-        if (news.length > 0) parts.changed(news)
+        const { machines, moved } = await record(batch, judged, touched, end)
+        if (machines.length + moved.length > 0) parts.changed(machines, moved)
       }
       if (judged.append.length + judged.replacing.length > 0) await store.append(judged.append, judged.replacing)
     } catch (error) {
@@ -184,13 +184,12 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     parts.release(Math.min(worked, statesFrom))
   }
 
-  /** @returns machines of which somebody may want to know */
   async function record(
     batch: DecodedBatch,
     judged: NewnessOfBatch,
     machines: ReadonlySet<string>,
     end: number,
-  ): Promise<string[]> {
+  ): Promise<ReturnType<typeof newsOf>> {
     const from = recorded
     const lacking = workspaces.unsavedFrom() ?? from
     const { news, touched, saved } = await transaction(machines, async (trx) => {
@@ -273,7 +272,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       await work(findings, trx)
       return { saved, told: await recordFindings(trx, findings, saved) }
     })
-    parts.changed([...touched.keys()])
+    parts.changed([...touched.keys()], [])
   }
 
   /** Records of machines what was put off and is due. @returns whether there was anything */

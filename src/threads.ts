@@ -123,7 +123,7 @@ export interface OfficeThread {
   openRecords(): Promise<{ connection: RecordsConnection | string; where: string }>
   /** Starts queue, desk and API; answers where the API listens. */
   open(): Promise<string>
-  /** There are new alarm events, or hours moved: these machines may need something. */
-  machinesChanged(machines: string[]): void
+  /** There are new alarm events of machines, which may need something; the hours of others moved. */
+  machinesChanged(machines: string[], moved: string[]): void
   stop(): Promise<void>
 }
