@@ -1,7 +1,7 @@
 import type { Clocks } from './acquire/clocks.ts'
 import { decode } from './acquire/decode.ts'
 import { describeRejections, judge, type RejectionReason } from './acquire/judge.ts'
-import type { Codec, Decoded, FaultCode, Refusal, SpooledMessage } from './acquire/message.ts'
+import type { Codec, Decoded, FaultCode, RawSet, Refusal, SpooledMessage, UndecodedSet } from './acquire/message.ts'
 import type { QuarantineEntry } from './acquire/quarantine.ts'
 import { deviceOfTopic } from './acquire/topics.ts'
 import { type Catalogue, GENERIC_TYPE } from './catalogue/catalogue.ts'
@@ -66,26 +66,37 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
   const gateways = `${parts.prefix}gateways/`
   let unknownSignals = 0
 
+  const keep = (message: SpooledMessage, item: number, refusal: Refusal, bytes: Buffer, device?: string) => {
+    const { position, receivedAt, topic } = message
+    const sender = device ?? deviceOfTopic(topic, parts.prefix)
+    quarantine.push({
+      position,
+      item,
+      receivedAt,
+      topic,
+      device: sender,
+      reason: refusal.reason,
+      detail: refusal.detail,
+      bytes,
+    })
+  }
+
   for (const message of messages) {
     const { topic, payload, position } = message
     const receivedAt = message.origin === 'replay' ? now : message.receivedAt
-    const keep = (item: number, { reason, detail }: Refusal, bytes: Buffer, device?: string) => {
-      const sender = device ?? deviceOfTopic(topic, parts.prefix)
-      quarantine.push({ position, item, receivedAt: message.receivedAt, topic, device: sender, reason, detail, bytes })
-    }
 
     if (message.origin === 'damage') {
-      keep(0, { reason: 'damaged', detail: describeDamage(message) }, payload)
+      keep(message, 0, { reason: 'damaged', detail: describeDamage(message) }, payload)
       continue
     }
     const decoded = decode(codecs, topic, payload)
     if (decoded.kind === 'undecodable') {
-      keep(0, decoded, payload)
+      keep(message, 0, decoded, payload)
       continue
     }
     if (decoded.kind !== 'telemetry') {
       const measuredAt = decoded.kind === 'will' ? receivedAt : clocks.judge(decoded.device, decoded, message, 0)
-      if (typeof measuredAt !== 'number') keep(0, measuredAt, payload)
+      if (typeof measuredAt !== 'number') keep(message, 0, measuredAt, payload)
       else
         notices.push(noticeOf(decoded, registry.resolve(decoded.device, measuredAt), measuredAt, position, receivedAt))
       continue
@@ -93,22 +104,28 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
     const assigned = topic.startsWith(gateways)
       ? registry.assigned(deviceOfTopic(topic, parts.prefix) ?? '')
       : undefined
-    for (const [item, raw] of decoded.sets.entries()) {
+    for (let item = 0; item < decoded.sets.length; item++) {
+      const raw = decoded.sets[item] as RawSet | UndecodedSet
       if ('reason' in raw) {
-        keep(item, raw, raw.bytes(), raw.device)
+        keep(message, item, raw, raw.bytes(), raw.device)
         continue
       }
       if (assigned && !assigned.has(raw.device)) {
-        keep(item, { reason: 'not_assigned', detail: `'${raw.device}' is not assigned to this gateway` }, raw.bytes())
+        keep(
+          message,
+          item,
+          { reason: 'not_assigned', detail: `'${raw.device}' is not assigned to this gateway` },
+          raw.bytes(),
+        )
         continue
       }
       const measuredAt = clocks.judge(raw.device, raw, message, item)
       if (typeof measuredAt !== 'number') {
-        keep(item, measuredAt, raw.bytes(), raw.device)
+        keep(message, item, measuredAt, raw.bytes(), raw.device)
         continue
       }
       if (receivedAt - measuredAt > retentionMs) {
-        keep(item, { reason: 'retention', detail: 'older than what is kept' }, raw.bytes(), raw.device)
+        keep(message, item, { reason: 'retention', detail: 'older than what is kept' }, raw.bytes(), raw.device)
         continue
       }
       const machine = registry.resolve(raw.device, measuredAt)
@@ -118,7 +135,8 @@ export function decodeBatch(messages: readonly SpooledMessage[], parts: DecodePa
       for (const { reason } of judged.rejected) rejected.set(reason, (rejected.get(reason) ?? 0) + 1)
       unknownSignals += judged.unknownSignals
       if (judged.set) sets.push({ set: judged.set, position })
-      else keep(item, { reason: 'values', detail: describeRejections(judged.rejected) }, raw.bytes(), raw.device)
+      else
+        keep(message, item, { reason: 'values', detail: describeRejections(judged.rejected) }, raw.bytes(), raw.device)
     }
   }
   clocks.heardTo(messages.at(-1)?.next ?? 0)

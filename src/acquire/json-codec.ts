@@ -72,6 +72,10 @@ function isObject(value: unknown): value is JsonObject {
 /** @param device whose topic it is; undefined for a gateway, where each set names its machine */
 function telemetry(device: string | undefined, document: Document): Decoded {
   const { value, text } = document
+  const repeats = countKeys(value) !== document.keys
+  if (!Array.isArray(value) && !repeats) {
+    return { kind: 'telemetry', sets: [readSet(device, value, 0, () => Buffer.from(text))] }
+  }
   const entries: readonly unknown[] = Array.isArray(value) ? value : [value]
   if (entries.length === 0) return { kind: 'undecodable', reason: 'empty', detail: 'an array without sets' }
   if (entries.length > MAX_SETS) {
@@ -83,8 +87,6 @@ function telemetry(device: string | undefined, document: Document): Decoded {
     elements ??= jsonElements(text)
     return elements[index]
   }
-  const repeats = countKeys(value) !== document.keys
-
   const sets = entries.map((entry, index): RawSet | UndecodedSet => {
     const bytes = () => {
       const element = locate(index)
@@ -121,7 +123,7 @@ function readSet(
     zoneless: isZoneless(entry.ts),
     seq: Number.isSafeInteger(entry.seq) && (entry.seq as number) >= 0 ? (entry.seq as number) : undefined,
     mode,
-    signals: toMap(signals),
+    signals: signals === undefined ? {} : (signals as JsonObject),
     repeated,
     bytes,
   }
@@ -131,13 +133,6 @@ function readSet(
 function readMode(mode: unknown): string | undefined {
   if (mode === undefined || mode === null) return undefined
   return typeof mode === 'string' ? mode : ''
-}
-
-function toMap(signals: unknown): ReadonlyMap<string, unknown> {
-  const map = new Map<string, unknown>()
-  if (!isObject(signals)) return map
-  for (const name of Object.keys(signals)) map.set(name, signals[name])
-  return map
 }
 
 /** Faults and status are one piece: what is wrong in them makes the whole of it undecodable. */

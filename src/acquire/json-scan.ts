@@ -32,7 +32,7 @@ export function countKeys(value: unknown): number {
     for (const item of value) keys += countKeys(item)
     return keys
   }
-  for (const key of Object.keys(value)) keys += 1 + countKeys((value as Record<string, unknown>)[key])
+  for (const key in value) keys += 1 + countKeys((value as Record<string, unknown>)[key])
   return keys
 }
 

@@ -51,8 +51,9 @@ export function judge(raw: RawSet, context: JudgementContext): Judgement {
   const rejected: Rejection[] = []
   let unknownSignals = 0
 
-  for (const [name, value] of raw.signals) {
+  for (const name in raw.signals) {
     if (name === MODE_SIGNAL) continue
+    const value = raw.signals[name]
     const signal = signals.get(name)
     if (!signal && !isSignalName(name)) {
       rejected.push({ signal: shown(name), reason: 'bad_name' })
@@ -102,7 +103,7 @@ const NO_MODE = -1
 /** @returns the mode's code; NO_MODE for one that no type knows; undefined where the set has none */
 function judgeMode(raw: RawSet, { modeCodes, modeNames }: JudgementContext): number | undefined {
   if (raw.mode !== undefined) return modeCodes.get(raw.mode) ?? NO_MODE
-  const value = raw.signals.get(MODE_SIGNAL)
+  const value = raw.signals[MODE_SIGNAL]
   if (value === undefined) return undefined
   if (typeof value === 'string') return modeCodes.get(value) ?? NO_MODE
   return typeof value === 'number' && modeNames.has(value) ? value : NO_MODE

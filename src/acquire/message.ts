@@ -69,8 +69,8 @@ export interface RawSet extends StatedTime {
   readonly device: string
   readonly seq: number | undefined
   readonly mode: string | undefined
-  /** As they came, in order; a name may be anything. */
-  readonly signals: ReadonlyMap<string, unknown>
+  /** As they came; a name may be anything. */
+  readonly signals: Readonly<Record<string, unknown>>
   /** How many values were overwritten by a later one under the same name in the same set. */
   readonly repeated: number
   /** The bytes of this set alone, made when it has to be kept. */

@@ -191,7 +191,7 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
     state.heardAt = Math.max(state.heardAt ?? at, at)
     if (state.beginsAnew) state.settlesAt = at + SETTLE_MS
     state.beginsAnew = undefined
-    for (const [signal, limits] of tracked) {
+    for (const { signal, limits } of tracked) {
       const value = set.values.get(signal)
       if (value !== undefined) observeCounter(signal, highest(value), at, limits, events)
     }
@@ -387,11 +387,23 @@ export function hoursLedger(profile: Profile, kept?: LedgerState): HoursLedger {
   }
 }
 
+interface TrackedCounter {
+  readonly signal: string
+  readonly limits: CounterLimits
+}
+
+const trackedOf = new WeakMap<Profile, readonly TrackedCounter[]>()
+
 /** The hour counters of a profile and its volume, with what they can do at most. */
-function trackedCounters({ serviceCounter, signals }: Profile): ReadonlyMap<string, CounterLimits> {
+function trackedCounters(profile: Profile): readonly TrackedCounter[] {
+  const known = trackedOf.get(profile)
+  if (known) return known
+  const { serviceCounter, signals } = profile
   const hours = [...signals].filter(([, { counter, unit }]) => counter && unit === 'h').map(([name]) => name)
-  const tracked = new Map([...serviceCounter.signals, ...hours].map((name) => [name, hourLimits]))
-  if (serviceCounter.volume !== undefined) tracked.set(serviceCounter.volume, volumeLimits)
+  const limits = new Map([...serviceCounter.signals, ...hours].map((name) => [name, hourLimits]))
+  if (serviceCounter.volume !== undefined) limits.set(serviceCounter.volume, volumeLimits)
+  const tracked = Array.from(limits, ([signal, most]) => ({ signal, limits: most }))
+  trackedOf.set(profile, tracked)
   return tracked
 }
 

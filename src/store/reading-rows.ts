@@ -1,4 +1,4 @@
-import { level } from '../reading.ts'
+import { level, type SignalValue } from '../reading.ts'
 import type { StoredSet } from './telemetry-store.ts'
 
 /** Rows of a table, by column. */
@@ -45,38 +45,42 @@ export function readingRows(
   const signals: number[] = [] // of the values, in the order of the walk
   const plainOf: number[] = [] // rows by signal
   const summariesOf: number[] = []
+  const count = (value: SignalValue, name: string) => {
+    const signal = signalIdOf(name)
+    const counts = typeof value === 'number' ? plainOf : summariesOf
+    signals.push(signal)
+    counts[signal] = (counts[signal] ?? 0) + 1
+  }
   for (const group of groups.values()) {
-    for (const { values } of group) {
-      for (const [name, value] of values) {
-        const signal = signalIdOf(name)
-        const counts = typeof value === 'number' ? plainOf : summariesOf
-        signals.push(signal)
-        counts[signal] = (counts[signal] ?? 0) + 1
-      }
-    }
+    for (const { values } of group) values.forEach(count)
   }
 
   const plain = plainRows(placesFrom(plainOf))
   const summary = summaryRows(placesFrom(summariesOf))
   let at = 0
-  for (const [machine, group] of groups) {
-    for (const { measuredAt, values } of group) {
-      for (const value of values.values()) {
-        const signal = signals[at++] as number
-        const isPlain = typeof value === 'number'
-        const rows = isPlain ? plain : summary
-        const places = isPlain ? plainOf : summariesOf
-        const row = places[signal] as number
-        places[signal] = row + 1
-        rows.machine[row] = machine
-        rows.signal[row] = signal
-        rows.measuredAt[row] = measuredAt
-        rows.value[row] = level(value)
-        if (isPlain) continue
-        summary.low[row] = value.min
-        summary.high[row] = value.max
-        summary.n[row] = value.n
-      }
+  let machine = 0
+  let measuredAt = 0
+  const write = (value: SignalValue) => {
+    const signal = signals[at++] as number
+    const isPlain = typeof value === 'number'
+    const rows = isPlain ? plain : summary
+    const places = isPlain ? plainOf : summariesOf
+    const row = places[signal] as number
+    places[signal] = row + 1
+    rows.machine[row] = machine
+    rows.signal[row] = signal
+    rows.measuredAt[row] = measuredAt
+    rows.value[row] = level(value)
+    if (isPlain) return
+    summary.low[row] = value.min
+    summary.high[row] = value.max
+    summary.n[row] = value.n
+  }
+  for (const [id, group] of groups) {
+    machine = id
+    for (const set of group) {
+      measuredAt = set.measuredAt
+      set.values.forEach(write)
     }
   }
   return { plain, summary }

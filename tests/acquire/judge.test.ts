@@ -13,7 +13,7 @@ function judged(signals: Record<string, unknown>, more: Partial<RawSet> = {}) {
       zoneless: false,
       seq: 7,
       mode: undefined,
-      signals: new Map(Object.entries(signals)),
+      signals,
       repeated: 0,
       bytes: () => Buffer.alloc(0),
       ...more,
