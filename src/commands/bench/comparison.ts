@@ -48,6 +48,10 @@ export function fillComparison(
   const service = Math.min(sustained, rateOf(slices.get(SERVICE)))
   figures.ratio_to_bare_broker = figure(service / rateOf(slices.get('aedes')))
   figures.ratio_to_mosquitto = figure(service / rateOf(slices.get('mosquitto')))
+}
+
+/** Says where the generator has measured itself. */
+export function judgeGenerator(figures: LoadFigures): void {
   figures.void_reasons = Object.entries(figures.slices).flatMap(([key, slice]) => voidReason(key, slice) ?? [])
   figures.void = figures.void_reasons.length > 0
 }

@@ -18,10 +18,10 @@ export interface LoadFigures {
   /** Of what Mosquitto alone acknowledges to the same generator. */
   ratio_to_mosquitto: Figure
   ack_ms: { full_load: AckMs; half_load: AckMs }
-  /** true: the generator held something up, so the ratios mean nothing. */
+  /** true: the generator held something up, so the ratios mean nothing, or the times at half load. */
   void: boolean
   void_reasons: string[]
-  /** What the ratios come from: medians of the turns, and `full_load`, which was one. */
+  /** Medians of the turns of `service`, `aedes`, `mosquitto`; `full_load` and `half_load` were one each. */
   slices: Record<string, { messages_per_s: Figure; generator_cpu_share: Figure; busiest_thread_share: Figure }>
 }
 

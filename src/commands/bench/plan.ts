@@ -21,12 +21,15 @@ export interface Plan {
   readonly settleSeconds: number
   /** When what has not begun by then is left out. */
   readonly endsWithinMs: number
+  /** Of that, kept free for counting what was stored, and for the fleet: a store that falls behind must not take it. */
+  readonly countMs: number
+  readonly fleetMs: number
 }
 
 const DEFAULT_SECONDS = 60
 
 export function planOf({ quick, seconds, connections }: BenchOptions): Plan {
-  const same = { connections, window: 20, fullSeconds: seconds }
+  const same = { connections, window: 20, fullSeconds: seconds, countMs: 40_000, fleetMs: 100_000 }
   if (quick)
     return {
       ...same,

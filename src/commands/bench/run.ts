@@ -71,6 +71,11 @@ export async function phase<T>(run: Run, name: string, work: () => Promise<T>): 
   }
 }
 
+/** The same run for parts that have to be over earlier. */
+export function endingEarlier(run: Run, ms: number): Run {
+  return { ...run, endsAt: run.endsAt - ms }
+}
+
 async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   const late = new AbortController()
   const expired = delay(ms, undefined, { signal: late.signal }).then(() => {

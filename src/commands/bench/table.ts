@@ -85,7 +85,7 @@ function keeps(value: number, [sign, limit]: Budget): boolean {
 function remarks({ machine, run, failures, alarms, ...figures }: Figures): string[] {
   const voids = [...figures.void_reasons, ...figures.thousand_connections.void_reasons]
   return [
-    ...voids.map((reason) => `The ratios are void: ${reason}`),
+    ...voids.map((reason) => `Void, ${reason}`),
     ...failures.map(({ phase, reason }) => `Failed: ${phase}: ${reason}`),
     ...(alarms ? [`The load raised ${alarms} alarms, although its values are healthy.`] : []),
     ...(run.quick ? ['A quick run shows that all parts work; its figures mean little.'] : []),

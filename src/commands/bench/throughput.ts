@@ -1,13 +1,13 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { type BareBroker, startAedes, startMosquitto } from './bare-broker.ts'
-import { ackOf, type Contender, fillComparison, rateOf, sliceFigures, takeTurns } from './comparison.ts'
-import { type CpuByPart, figure } from './figures.ts'
+import { ackOf, type Contender, fillComparison, judgeGenerator, rateOf, sliceFigures, takeTurns } from './comparison.ts'
+import { type CpuByPart, figure, type LoadFigures } from './figures.ts'
 import { type Ledger, openLedger } from './ledger.ts'
 import { findMosquitto } from './machine-facts.ts'
 import { LOAD_SIGNALS } from './payload.ts'
 import { cpuSeconds, cpuSecondsOfAll, descendants, pssMb, rssMb } from './process-figures.ts'
-import { drainMs, machineNames, phase, publish, type Run, type Target } from './run.ts'
+import { drainMs, endingEarlier, machineNames, phase, publish, type Run, type Target } from './run.ts'
 import { type Service, startService } from './service.ts'
 import { countStored, type StoredCount } from './stored-count.ts'
 
@@ -18,8 +18,10 @@ const MIB = 1 << 20
  *
  * @returns what the store holds; undefined: it could not be counted
  */
-export async function measureThroughput(run: Run): Promise<StoredCount | undefined> {
-  const { plan, workplace, figures } = run
+export async function measureThroughput(whole: Run): Promise<StoredCount | undefined> {
+  const { plan, workplace, figures } = whole
+  const counting = endingEarlier(whole, plan.fleetMs)
+  const run = endingEarlier(counting, plan.countMs)
   const service = await phase(run, 'the service starts', async () => {
     const started = await startService(workplace, await workplace.folder('service'))
     await started.register(machineNames(0, Math.max(plan.connections, plan.manyConnections)))
@@ -36,7 +38,7 @@ export async function measureThroughput(run: Run): Promise<StoredCount | undefin
       await service.drained(drainMs(run))
     })
     await fullLoad(run, service, target, few)
-    figures.ack_ms.half_load = await halfLoad(run, service, target, { ...few, of: figures.messages_per_s })
+    await halfLoad(run, service, target, { ...few, figures })
 
     const contenders = [
       ...(await bareBrokers(run)),
@@ -49,9 +51,10 @@ export async function measureThroughput(run: Run): Promise<StoredCount | undefin
     fillComparison(thousand, turns)
     thousand.messages_per_s = figure(rateOf(turns.get('service')))
     thousand.ack_ms.full_load = ackOf(turns.get('service'))
-    thousand.ack_ms.half_load = await halfLoad(run, service, target, { ...many, of: thousand.messages_per_s })
-    await phase(run, 'what is left in the spool', async () => {
-      await service.drained(drainMs(run))
+    await halfLoad(run, service, target, { ...many, figures: thousand })
+    for (const load of [figures, thousand]) judgeGenerator(load)
+    await phase(counting, 'what is left in the spool', async () => {
+      await service.drained(drainMs(counting))
       figures.spool_left_mb = figure(folderBytes(join(service.folder, 'spool')) / MIB)
       const samples = await service.metrics()
       figures.alarms = sumOf(samples, 'outrigger_alarms_active')
@@ -59,7 +62,7 @@ export async function measureThroughput(run: Run): Promise<StoredCount | undefin
   } finally {
     await service.stop()
   }
-  return countMessages(run, service, ledger)
+  return countMessages(counting, service, ledger)
 }
 
 type Publishers = { readonly machines: readonly string[]; readonly window: number }
@@ -94,22 +97,19 @@ async function fullLoad(run: Run, service: Service, target: Target, publishers: 
   })
 }
 
-async function halfLoad(
-  run: Run,
-  service: Service,
-  target: Target,
-  { of, ...publishers }: Publishers & { of: number | null },
-): Promise<ReturnType<typeof ackOf>> {
-  const { halfSeconds } = run.plan
-  const name = `half of that load, ${halfSeconds} s with ${publishers.machines.length} connections`
-  const slice = await phase(run, name, async () => {
-    if (of === null) throw new Error('full load could not be measured')
-    const until = { seconds: halfSeconds }
-    const published = await publish(run, target, { ...publishers, until, messagesPerSecond: of / 2 })
+/** Half of what full load reached. */
+async function halfLoad(run: Run, service: Service, target: Target, load: Publishers & { figures: LoadFigures }) {
+  const { figures, ...publishers } = load
+  const seconds = run.plan.halfSeconds
+  const name = `half of that load, ${seconds} s with ${publishers.machines.length} connections`
+  await phase(run, name, async () => {
+    if (figures.messages_per_s === null) throw new Error('full load could not be measured')
+    const messagesPerSecond = figures.messages_per_s / 2
+    const slice = await publish(run, target, { ...publishers, until: { seconds }, messagesPerSecond })
+    figures.ack_ms.half_load = ackOf([slice])
+    figures.slices.half_load = sliceFigures([slice])
     await service.drained(drainMs(run))
-    return published
   })
-  return ackOf(slice ? [slice] : [])
 }
 
 async function bareBrokers(run: Run): Promise<Contender[]> {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { type Contender, fillComparison } from '../../../src/commands/bench/comparison.ts'
+import { type Contender, fillComparison, judgeGenerator } from '../../../src/commands/bench/comparison.ts'
 import { emptyFigures } from '../../../src/commands/bench/figures.ts'
 import type { Slice } from '../../../src/commands/bench/run.ts'
 
@@ -14,6 +14,7 @@ function figuresOf(turns: Record<string, Partial<Slice>[]>, sustained?: number) 
     ([key, of]) => [key as Contender['key'], of.map((one) => ({ ...slice, ...one }))] as const,
   )
   fillComparison(figures, new Map(slices), sustained)
+  judgeGenerator(figures)
   return figures
 }
 

@@ -25,5 +25,5 @@ test('what was not measured keeps no budget, and says why', () => {
 
 test('void ratios are told', () => {
   const thousand_connections = { ...empty.thousand_connections, void: true, void_reasons: ['mosquitto: busy'] }
-  expect(figuresTable({ ...empty, thousand_connections })).toContain('The ratios are void: mosquitto: busy')
+  expect(figuresTable({ ...empty, thousand_connections })).toContain('Void, mosquitto: busy')
 })
