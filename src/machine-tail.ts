@@ -76,7 +76,9 @@ export interface TailParts {
 const MESSAGES = 50
 const DEVICES = 20
 const PAYLOAD_BYTES = 4_096
-const LOOKED_AT_BYTES = 256 << 10 // a larger message is not judged again, that would hold up everybody else
+// what holds up everybody else who asks something is bounded
+const LOOKED_AT_BYTES = 64 << 10 // a larger message is not judged again
+const READ_BYTES = 16 << 20 // of the spool; what is older is shown without its bytes
 const REJECTED = 20
 const QUARANTINED = 5
 const WAITING_BYTES = 4 << 20
@@ -91,7 +93,7 @@ export async function machineTail(parts: TailParts, id: string, now: number): Pr
     parts.messagesOf(devices),
     Promise.all(devices.map((device) => parts.connectionsOf(device))),
   ])
-  const remembered = logged.messages.map((message) => fromSpool(parts, message, machine))
+  const remembered = readNewest(parts, logged.messages, machine)
   const waiting = waitingOf(parts, logged, devices)
   const known = new Set(logged.messages.map(({ position }) => position))
   const kept = await quarantineOf(db, devices, [...known])
@@ -141,8 +143,24 @@ async function machineIfKnown(db: Kysely<Database>, id: string): Promise<(Machin
 
 type Logged = LoggedMessage & { readonly device: string }
 
-function fromSpool(parts: TailParts, logged: Logged, machine: Machine | undefined): TailMessage {
-  const message = readSpooled(parts.spoolFolder, logged.position)
+function readNewest(parts: TailParts, logged: readonly Logged[], machine: Machine | undefined): TailMessage[] {
+  let left = READ_BYTES
+  return [...logged]
+    .sort((a, b) => b.position - a.position)
+    .slice(0, MESSAGES)
+    .map((one) => {
+      const message = left > 0 ? readSpooled(parts.spoolFolder, one.position) : undefined
+      left -= message?.payload.length ?? 0
+      return fromSpool(parts, one, message, machine)
+    })
+}
+
+function fromSpool(
+  parts: TailParts,
+  logged: Logged,
+  message: SpooledMessage | undefined,
+  machine: Machine | undefined,
+): TailMessage {
   const { device, position, receivedAt, measuredAt, stored, duplicate, quarantined } = logged
   return {
     device,
