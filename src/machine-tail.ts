@@ -74,6 +74,7 @@ export interface TailParts {
 }
 
 const MESSAGES = 50
+const CONNECTIONS = 50
 const DEVICES = 20
 const PAYLOAD_BYTES = 4_096
 // what holds up everybody else who asks something is bounded
@@ -110,7 +111,10 @@ export async function machineTail(parts: TailParts, id: string, now: number): Pr
     devices,
     since: logged.since,
     unjudgedBytes: Math.max(0, logged.committed - logged.worked),
-    connections: connections.flat().sort((a, b) => a.at - b.at),
+    connections: connections
+      .flat()
+      .sort((a, b) => a.at - b.at)
+      .slice(-CONNECTIONS),
     messages,
   }
   return { ...tail, diagnosis: diagnose(tail, now) }

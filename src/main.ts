@@ -1,10 +1,12 @@
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { MessageChannel, Worker } from 'node:worker_threads'
+import type { RefusedLogin } from './acquire/access.ts'
 import { type AccessBook, openAccessBook } from './acquire/access-book.ts'
 import { type AccessKey, openAccessKey } from './acquire/access-key.ts'
 import type { BrokerFront } from './acquire/broker-front.ts'
 import type { TlsOptions } from './acquire/broker-tls.ts'
+import { openConnectionLog } from './acquire/connection-log.ts'
 import { openReceipts } from './acquire/counts.ts'
 import { startEmbeddedBroker } from './acquire/embedded-broker.ts'
 import { startExternalBroker } from './acquire/external-broker.ts'
@@ -270,6 +272,7 @@ function receivingThread(
   prefix: string,
 ): ReceivingThread {
   let host: HostVerdict | undefined
+  const httpLogins = openConnectionLog()
   return {
     async inject(messages) {
       const appended = messages.map(({ topic, bytes, receivedAt }) =>
@@ -288,11 +291,15 @@ function receivingThread(
       const secret = Buffer.from(password)
       const attempt = { clientId: username, username, password: secret, certificate: undefined, address }
       const identity = await access.identify(attempt)
-      if (typeof identity === 'string') return { refused: identity }
+      const refuse = (reason: RefusedLogin | 'not_authorized') => {
+        httpLogins.note([username], { at: Date.now(), event: 'login_refused', reason, clientId: 'HTTP', address })
+        return { refused: reason }
+      }
+      if (typeof identity === 'string') return refuse(identity)
       // who shows what nobody checks is let in by the broker on loopback alone, and not by HTTP at all
-      if (identity.kind === 'anyone') return { refused: 'unknown' }
+      if (identity.kind === 'anyone') return refuse('unknown')
       const topic = httpTopic(identity, machine, prefix)
-      return topic === undefined ? { refused: 'not_authorized' } : { topic }
+      return topic === undefined ? refuse('not_authorized') : { topic }
     },
     async take(topic, bytes) {
       // who speaks HTTP can be told to come again, so that nothing of it waits in memory
@@ -304,7 +311,7 @@ function receivingThread(
     async publish(topic, payload) {
       await front()?.publish(topic, payload, { retain: true })
     },
-    connectionsOf: (id) => front()?.connectionsOf(id) ?? [],
+    connectionsOf: (id) => [...(front()?.connectionsOf(id) ?? []), ...httpLogins.of(id)],
     release: (position) => void spool.release(position),
     takeOverAccess: (change) => access.takeOver(change),
     usedCredentials: () => access.used(),

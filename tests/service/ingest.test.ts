@@ -56,6 +56,10 @@ test('sets over HTTP are durable at 202, stored once and judged like all', { tim
   expect((await as('/http-1', login('http-6', issued.secret))).status).toBe(403)
   expect((await as('/http-6', login('http-6', `${issued.secret}x`))).status).toBe(401)
   expect((await as('/http-6', login('http-7', issued.secret))).status).toBe(401)
+  expect((await service.get('/machines/http-6/tail')).connections).toMatchObject([
+    { event: 'login_refused', reason: 'not_authorized', clientId: 'HTTP' },
+    { event: 'login_refused', reason: 'wrong_secret', address: '127.0.0.1' },
+  ])
   await settled(service)
   expect(await points(service, 'http-6')).toHaveLength(1)
 })
