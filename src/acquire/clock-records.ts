@@ -80,3 +80,34 @@ export async function recordJumps(
     )
   }
 }
+
+/** A jump as it was recorded. Offsets in ms, as in `ClockJump`. */
+export interface RecordedJump {
+  readonly id: number
+  readonly machine: string
+  readonly at: Date
+  readonly fromMs: number
+  readonly toMs: number
+  readonly detail: string
+}
+
+/** Recorded jumps, newest first, at most `limit`. */
+export async function listJumps(
+  db: Kysely<Database>,
+  { machine, before, limit }: { machine?: string | undefined; before?: number | undefined; limit: number },
+): Promise<RecordedJump[]> {
+  let query = db
+    .selectFrom('data_quality_events')
+    .select(['id', 'machine', 'at', 'value', 'previous', 'detail'])
+    .where('kind', '=', 'clock_jump')
+    .orderBy('id', 'desc')
+    .limit(limit)
+  if (machine !== undefined) query = query.where('machine', '=', machine)
+  if (before !== undefined) query = query.where('id', '<', before)
+  const rows = await query.execute()
+  return rows.map(({ value, previous, ...jump }) => ({
+    ...jump,
+    fromMs: Math.round((previous ?? 0) * 1000),
+    toMs: Math.round((value ?? 0) * 1000),
+  }))
+}

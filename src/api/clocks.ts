@@ -1,12 +1,13 @@
 import type { FastifyPluginAsyncZod } from '@fastify/type-provider-zod'
 import type { Kysely } from 'kysely'
 import { z } from 'zod'
+import { listJumps } from '../acquire/clock-records.ts'
 import { CLOCK_STATES, type ClockView, type ClockViewQuery } from '../acquire/clock-view.ts'
 import type { MachineSequence } from '../acquire/sequence.ts'
 import { listClockPolicies, type RecordedClockPolicy, setClockPolicy } from '../machines/clock-policies.ts'
 import { machineById } from '../machines/machines.ts'
 import type { Database } from '../records/tables.ts'
-import { cutPage, page, pageQuery, textCursor } from './page.ts'
+import { cutPage, numberCursor, page, pageQuery, textCursor } from './page.ts'
 import { neededReason, user } from './person.ts'
 import { idInPath as params, text } from './text.ts'
 import { instant, instantMs, rfcTime } from './time.ts'
@@ -81,6 +82,15 @@ const sequenceSchema = z.object({
   restarts: z.int().describe('How often the device began its numbering anew'),
 })
 
+const jumpSchema = z.object({
+  id: z.int(),
+  machine: z.string(),
+  at: z.string().describe('Receipt of the first reading after it'),
+  fromMs: z.number().describe('How far the clock was ahead before'),
+  toMs: z.number().describe('And after'),
+  detail: z.string(),
+})
+
 const DEVICE_ID = /^[A-Za-z0-9._-]{1,64}$/
 
 /** Clocks of devices, what people know of them, and the machines' numbering of what they send. */
@@ -143,6 +153,24 @@ export function clockRoutes({ db, clockReads, refresh, now }: ClockParts): Fasti
         await setClockPolicy(db, draft, { user: by, reason, now: now() })
         await refresh()
         return aboutDevice(device)
+      },
+    )
+    app.get(
+      '/clock-jumps',
+      {
+        schema: {
+          summary: 'Clocks that were put somewhere else, newest first; at most ten a day of one machine',
+          querystring: pageQuery.extend({ machine: text.optional() }),
+          response: { 200: page(jumpSchema) },
+        },
+      },
+      async ({ query: { cursor, limit, machine } }) => {
+        const jumps = await listJumps(db, { machine, before: numberCursor(cursor), limit: limit + 1 })
+        return cutPage(
+          jumps.map((jump) => ({ ...jump, at: rfcTime(jump.at) })),
+          limit,
+          ({ id }) => id,
+        )
       },
     )
     app.get(

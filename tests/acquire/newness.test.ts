@@ -167,6 +167,20 @@ for (const { name, before, batch, values, outcomes, conflicts } of [
   })
 }
 
+test('sets of one time keep the order in which they were received, however the batch is sorted', async () => {
+  const { store, take } = await opened()
+  await take(set(1, { a: 0 }), set(50, { a: 0 }))
+  const machines = ['m', 'n', 'o']
+  const mixed = Array.from({ length: 300 }, (_, i) =>
+    set(i % 7 === 0 ? 60 + i : ([10, 20, 50][i % 3] as number), { a: i }, { machine: machines[(i % 5) % 3] as string }),
+  )
+  const { batch } = await take(...mixed)
+  expect(batch.sets.map((item) => item.set)).toEqual(mixed)
+  const last = new Map(mixed.map(({ machine, measuredAt, values }) => [`${machine}@${measuredAt}`, values.get('a')]))
+  const stored = await store.find(mixed.map(({ machine, measuredAt }) => ({ machine, signal: 'a', measuredAt })))
+  for (const { machine, measuredAt, value } of stored) expect(value).toBe(last.get(`${machine}@${measuredAt}`))
+})
+
 test('a summary is the same only with all of its four numbers', async () => {
   const { take } = await opened()
   const value = { min: 1, mean: 2, max: 3, n: 4 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { openClockBook } from '../../src/acquire/clock-book.ts'
+import { recordJumps } from '../../src/acquire/clock-records.ts'
 import { viewClocks } from '../../src/acquire/clock-view.ts'
 import { type ClockPolicies, followClockPolicies } from '../../src/machines/clock-policies.ts'
 import { now, runningApi } from './running-api.ts'
@@ -100,6 +101,26 @@ for (const { name, body } of [
 ]) {
   test(`what is said of a clock is refused: ${name}`, async () => expect((await put('d-1', body)).status).toBe(400))
 }
+
+test('jumps are listed newest first, of one machine or of all', async () => {
+  for (const id of ['jumpy', 'jumpier']) await api.post('/machines', { id, type: 'boom_pump' })
+  const jump = (device: string, minutes: number, to: number) => ({ device, at: now + minutes * minute, from: -200, to })
+  const jumps = [jump('jumpy', 0, 3_600_000), jump('jumpier', 1, -60_000), jump('unregistered', 2, 1)]
+  await recordJumps(api.records.db, jumps, (device) => device)
+  await recordJumps(api.records.db, Array(20).fill(jump('jumpier', 5, 90_000)), (device) => device)
+  const { body } = await get('/clock-jumps')
+  expect(body.items).toHaveLength(11)
+  expect(body.items.at(-1)).toMatchObject({
+    machine: 'jumpy',
+    at: new Date(now).toISOString(),
+    fromMs: -200,
+    toMs: 3_600_000,
+    detail: 'the clock of jumpy was put forward by 60 min',
+  })
+  expect((await get('/clock-jumps?machine=jumpy')).body.items).toHaveLength(1)
+  const page = (await get('/clock-jumps?limit=10')).body
+  expect((await get(`/clock-jumps?limit=10&cursor=${page.next}`)).body.items).toMatchObject([{ machine: 'jumpy' }])
+})
 
 test("a machine's numbering is shown, also where it has none", async () => {
   await api.post('/machines', { id: 'counting', type: 'boom_pump' })
