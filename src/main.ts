@@ -136,8 +136,8 @@ async function run(config: Environment, log: Log): Promise<void> {
     const embedded = typeof records.connection === 'string' ? undefined : records.connection
     await hold.update({ records: embedded })
     log.info({ where: records.where }, 'records ready')
-    const foreign = access.foreign()
-    if (foreign > 0) log.warn({ credentials: foreign }, 'secrets were issued under another access.key: rotate them')
+    const lostKey = accessNote(access)
+    if (lostKey) log.warn(lostKey)
 
     spool.onCommit(({ position, tally }) => {
       receipts.add(tally)
@@ -328,11 +328,19 @@ function receivingThread(
         broker
           ? { part: 'broker', ready: broker.connected(), note: broker.note() }
           : { part: 'broker', ready: false, note: 'not started yet' },
+        { part: 'access', ready: true, note: accessNote(access) },
         { part: 'clock', ready: true, note: clockNote(clock, host) },
       ]
       return { parts, spool: status, refused: { ...broker?.counts().refused }, address: broker?.address ?? '' }
     },
   }
+}
+
+/** What is to be seen to about who may log in. */
+function accessNote(access: AccessBook): string | undefined {
+  const foreign = access.foreign()
+  if (foreign === 0) return undefined
+  return `${foreign} secrets were issued under another access.key and fit nothing: restore that key, or rotate them`
 }
 
 /** What is to be seen to about the host's clock. */

@@ -85,7 +85,7 @@ export function openAccessBook({ key, prefix, service, certificates, now }: Acce
     return { kind, id, limits, ...rightsOf(() => entries.get(id) ?? entry, prefix) }
   }
 
-  /** A certificate stands for a machine that somebody knows: one that was sold leaves the fleet, its certificate lives on. */
+  /** An authority may sign for more than this fleet: its certificate is a log-in only for a machine that somebody knows. */
   function byCertificate(id: string): Identity | RefusedLogin {
     const entry = entries.get(id)
     if (entry?.revoked) return 'revoked'
@@ -159,8 +159,8 @@ export function openAccessBook({ key, prefix, service, certificates, now }: Acce
     isOpen,
     foreign() {
       let count = 0
-      for (const { verifier } of entries.values())
-        if (verifier?.scheme === 'hmac-sha256' && verifier.keyId !== keyId) count++
+      for (const { verifier, revoked } of entries.values())
+        if (!revoked && verifier?.scheme === 'hmac-sha256' && verifier.keyId !== keyId) count++
       return count
     },
     used() {

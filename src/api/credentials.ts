@@ -12,6 +12,7 @@ import {
   listCredentials,
   revokeCredential,
   rotateCredential,
+  rotateCredentials,
 } from '../machines/credentials.ts'
 import type { Database } from '../records/tables.ts'
 import { cutPage, page, pageQuery, textCursor } from './page.ts'
@@ -29,6 +30,8 @@ export interface CredentialParts {
   readonly now: () => number
 }
 
+/** 50,000 of the longest user names. */
+const LARGEST_BYTES = 4 * 1024 * 1024
 const USER_NAME = /^[A-Za-z0-9._-]{1,64}$/
 
 const kind = z.enum(CREDENTIAL_KINDS)
@@ -160,6 +163,21 @@ export function credentialRoutes({
       },
       async ({ params, body: { user, reason: why, ...change } }) =>
         shown(await effective(params.kind, changeCredential(db, params, change, decision({ user, reason: why })))),
+    )
+    app.post(
+      '/credentials/rotate',
+      {
+        bodyLimit: LARGEST_BYTES,
+        schema: {
+          summary: 'Replace the secrets of many, all or none',
+          body: z.strictObject({ ids: z.array(text.max(64)).min(1).max(50_000), user: optionalUser, reason }),
+          response: { 200: z.object({ credentials: z.array(z.object({ id: z.string(), secret: z.string() })) }) },
+        },
+      },
+      async ({ body: { ids, ...by } }) => {
+        const secrets = await effective('machine', rotateCredentials(db, accessKey, ids, decision(by)))
+        return { credentials: [...secrets].map(([id, secret]) => ({ id, secret })) }
+      },
     )
     app.post(
       '/credentials/:kind/:id/rotate',

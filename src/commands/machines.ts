@@ -276,7 +276,7 @@ async function addMachine(id: string, password: string | undefined, values: Valu
   return 0
 }
 
-function told({ id, secret }: Issued): string[] {
+function told({ id, secret }: Pick<Issued, 'id' | 'secret'>): string[] {
   if (secret === null) return [`User name ${id}, with the password that you gave.`]
   return [`User name ${id}, password ${secret} (shown this once).`]
 }
@@ -290,28 +290,35 @@ async function rotate(ids: readonly string[], values: Values): Promise<number> {
   const isMany = values.all || values.unused
   if ((ids.length === 0) !== isMany) throw new CommandUnclear('rotate needs ids, or --all, or --unused')
   if (isMany && values.credentials === undefined) throw new CommandUnclear('many secrets need --credentials OUT.csv')
-  const password = await passwordOf(values)
-  if (password !== undefined && ids.length !== 1) throw new CommandUnclear('a password is for one id')
+  if (values['password-stdin']) return changePassword(ids, values)
   const secrets =
     values.credentials === undefined ? undefined : await openSecretsFile(values.credentials).catch(refuseFile)
-  const issued: Issued[] = []
   try {
-    await withApi(values, 'records', async (api) => {
-      const chosen = isMany ? await rotatable(api, values.unused) : await named(api, ids)
-      for (const { kind, id } of chosen) {
-        const path = `/credentials/${kind}/${id}/rotate`
-        issued.push(await api.ask<Issued>('POST', path, { password, ...decision(values) }))
-      }
+    const rotated = await withApi(values, 'records', async (api) => {
+      const chosen = isMany ? await rotatable(api, values.unused) : ids
+      if (chosen.length === 0) return []
+      const body = { ids: chosen, ...decision(values) }
+      return (await api.ask<{ credentials: ToldSecret[] }>('POST', '/credentials/rotate', body)).credentials
     })
+    if (rotated.length > 0) await secrets?.write(rotated)
+    const shown = rotated.map(({ id, secret }) => ({ id, ...(secrets ? {} : { secret }) }))
+    const lines = secrets ? [`${rotated.length} new secrets are in ${values.credentials}.`] : rotated.flatMap(told)
+    say(values, { rotated: shown }, rotated.length > 0 ? lines : ['Nobody needs a new secret.'])
+    return 0
   } finally {
-    // also where one of them could not be rotated: the secrets of the others are told this once
-    const fresh = issued.flatMap(({ id, secret }) => (secret === null ? [] : [{ id, secret }]))
-    if (secrets && fresh.length > 0) await secrets.write(fresh)
     await secrets?.close()
-    const shown = issued.map(({ kind, id, secret }) => ({ kind, id, ...(secrets ? {} : { secret }) }))
-    const lines = secrets ? [`${fresh.length} new secrets are in ${values.credentials}.`] : issued.flatMap(told)
-    if (issued.length > 0) say(values, { rotated: shown }, lines)
   }
+}
+
+async function changePassword([id, ...more]: readonly string[], values: Values): Promise<number> {
+  if (id === undefined || more.length > 0) throw new CommandUnclear('a password is for one id')
+  const password = await passwordOf(values)
+  const changed = await withApi(values, 'records', async (api) => {
+    const known = await knownCredential(api, id)
+    if (!known) throw new ApiRefused(`'${id}' has no credentials: add issues them`)
+    return api.ask<Issued>('POST', `/credentials/${known.kind}/${id}/rotate`, { password, ...decision(values) })
+  })
+  say(values, { rotated: [{ id }] }, told(changed))
   return 0
 }
 
@@ -339,20 +346,9 @@ interface KnownCredential {
   readonly lastUsedAt: string | null
 }
 
-/** @throws {ApiRefused} one of them has no credentials */
-async function named(api: FleetApi, ids: readonly string[]): Promise<KnownCredential[]> {
-  const found: KnownCredential[] = []
-  for (const id of ids) {
-    const known = await knownCredential(api, id)
-    if (!known) throw new ApiRefused(`'${id}' has no credentials: add issues them`)
-    found.push(known)
-  }
-  return found
-}
-
-async function rotatable(api: FleetApi, unusedOnly: boolean): Promise<KnownCredential[]> {
+async function rotatable(api: FleetApi, unusedOnly: boolean): Promise<string[]> {
   const all = await everyPage<KnownCredential>(api, '/credentials?revoked=false')
-  return all.filter(({ proof, lastUsedAt }) => proof === 'secret' && !(unusedOnly && lastUsedAt))
+  return all.filter(({ proof, lastUsedAt }) => proof === 'secret' && !(unusedOnly && lastUsedAt)).map(({ id }) => id)
 }
 
 async function knownCredential(api: FleetApi, id: string): Promise<KnownCredential | undefined> {

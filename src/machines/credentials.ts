@@ -175,6 +175,40 @@ export async function rotateCredential(
 }
 
 /**
+ * Replaces the secrets of many at once, all or none.
+ *
+ * @returns the new ones, by user name
+ * @throws {CredentialRefused} one of them has no credentials, or was revoked
+ */
+export async function rotateCredentials(
+  db: Kysely<Database>,
+  key: AccessKey,
+  ids: readonly string[],
+  { user, reason, now }: Decision,
+): Promise<Map<string, string>> {
+  const secrets = new Map(ids.map((id) => [id, issueSecret()]))
+  const names = [...secrets.keys()]
+  const verifiers = [...secrets].map(([id, secret]) => secretVerifier(key, id, secret))
+  await db.transaction().execute(async (trx) => {
+    await lockRevisions(trx)
+    const { rows } = await sql<{ id: string }>`
+      update credentials set verifier = rotated.verifier, rotated_at = ${new Date(now)}, rotated_by = ${user},
+        revision = nextval('machine_revision')
+      from unnest(${names}::text[], ${verifiers}::text[]) as rotated (id, verifier)
+      where credentials.id = rotated.id and revoked_at is null returning credentials.id`.execute(trx)
+    const rotated = new Set(rows.map(({ id }) => id))
+    const missing = names.find((id) => !rotated.has(id))
+    if (missing !== undefined)
+      throw new CredentialRefused(`'${missing}' has no credentials, or they were revoked: add issues new ones`)
+    await sql`
+      insert into audit (at, by, action, subject, after, reason)
+      select ${new Date(now)}, ${user}, 'credential.rotate', id, '{"proof": "secret"}', ${reason ?? null}
+      from unnest(${names}::text[]) as rotated (id)`.execute(trx)
+  })
+  return secrets
+}
+
+/**
  * Ends credentials: who is connected by them is cut off. A machine without any, which shows a certificate, is
  * locked out all the same. What is revoked already stays as it is.
  *

@@ -40,6 +40,25 @@ test('a secret is rotated, or a password brought along', async () => {
   expect(JSON.stringify(brought.body)).not.toContain('from home')
 })
 
+test('many secrets are replaced at once, all or none', async () => {
+  const ids = ['many-1', 'many-2', 'many-3']
+  for (const id of ids) await post('/credentials', { kind: 'machine', id })
+  const { status, body } = await post('/credentials/rotate', { ids: [...ids, 'many-1'], user: 'ana', reason: 'lost' })
+  expect(status).toBe(200)
+  expect(body.credentials.map(({ id }: { id: string }) => id)).toEqual(ids)
+  expect(new Set(body.credentials.map(({ secret }: { secret: string }) => secret)).size).toBe(3)
+  const rotated = { rotatedBy: 'ana', proof: 'secret' }
+  expect((await get('/credentials/machine/many-2')).body).toMatchObject(rotated)
+  expect((await get('/audit?subject=many-2')).body.items[0]).toMatchObject({ action: 'credential.rotate', user: 'ana' })
+
+  await post('/credentials/machine/many-3/revoke')
+  for (const other of ['many-3', 'nobody']) {
+    const refused = await post('/credentials/rotate', { ids: ['many-1', other], user: 'eve' })
+    expect([refused.status, refused.body.detail]).toEqual([400, expect.stringContaining(`'${other}' has no`)])
+  }
+  expect((await get('/credentials/machine/many-1')).body).toMatchObject(rotated)
+})
+
 test('a bridge has machines and limits, which are changed without a new secret', async () => {
   const bridge = { kind: 'bridge', id: 'site-4', machines: ['b', 'a'], limits: { connections: 3 } }
   const { body } = await post('/credentials', bridge)

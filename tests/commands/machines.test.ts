@@ -125,7 +125,7 @@ test('gateways and bridges are added, with a password that somebody brings along
 
   const file = join(folder, 'rotated.csv')
   const rotated = await machines(folder, ['rotate', 'site-4', 'gw-9', 'nobody', '--credentials', file])
-  expect(rotated).toMatchObject({ code: 1, out: '', error: "'nobody' has no credentials: add issues them\n" })
+  expect(rotated).toMatchObject({ code: 1, out: '', error: expect.stringContaining("'nobody' has no") })
   expect(await readdir(folder)).not.toContain('rotated.csv')
   const both = await machines(folder, ['rotate', 'site-4', 'gw-9', '--credentials', file])
   expect(both).toMatchObject({ code: 0, out: `2 new secrets are in ${file}.\n` })
