@@ -12,6 +12,7 @@ import { type BrokerLimits, type ConnectionLimits, openConnectionLimits } from '
 import type { EndReason } from './connection-log.ts'
 import { openLargePackets } from './large-packets.ts'
 import { type Inlet, MqttConnection } from './mqtt-connection.ts'
+import { findRetainedByTopic } from './retained-by-topic.ts'
 import { parseTopic } from './topics.ts'
 
 export interface EmbeddedBrokerOptions {
@@ -86,6 +87,7 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     connectTimeout: options.connectTimeoutMs,
     maxClientsIdLength: 65_535,
   })
+  findRetainedByTopic(broker)
   const audience = openAudience(prefix)
   const { publishToAll, heard, passOn } = passingOn(broker, audience, prefix, record)
 
