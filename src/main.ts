@@ -331,7 +331,12 @@ function receivingThread(
         { part: 'access', ready: true, note: accessNote(access) },
         { part: 'clock', ready: true, note: clockNote(clock, host) },
       ]
-      return { parts, spool: status, refused: { ...broker?.counts().refused }, address: broker?.address ?? '' }
+      return {
+        parts,
+        spool: status,
+        broker: broker?.counts() ?? { connections: 0, refused: {} },
+        address: broker?.address ?? '',
+      }
     },
   }
 }

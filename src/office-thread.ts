@@ -128,7 +128,7 @@ const offered: OfficeThread = {
       queued: outbox.poke,
       counts: () => pipeline.ask.counts(),
       spool: async () => (await receiving.ask.state()).spool,
-      refused: async () => (await receiving.ask.state()).refused,
+      broker: async () => (await receiving.ask.state()).broker,
       threads: async () => ({
         receiving: await receiving.ask.cpuSeconds(),
         pipeline: await pipeline.ask.cpuSeconds(),

@@ -40,6 +40,12 @@ export interface InjectedMessage {
   readonly receivedAt: number
 }
 
+/** What the broker counts; its `FrontCounts`. */
+export interface BrokerState {
+  readonly connections: number
+  readonly refused: Readonly<Record<string, number>>
+}
+
 /** The first thread: takes in and acknowledges, and passes out what is for machines. */
 export interface ReceivingThread {
   /** Puts messages into the spool again, in this order; resolves when all of them are durable. */
@@ -60,7 +66,7 @@ export interface ReceivingThread {
   connectionsOf(id: string): ConnectionEvent[]
   /** What the devices say of the host's clock, every few seconds. */
   heedDevices(host: HostVerdict): void
-  state(): { parts: PartState[]; spool: SpoolStatus; refused: Record<string, number>; address: string }
+  state(): { parts: PartState[]; spool: SpoolStatus; broker: BrokerState; address: string }
   cpuSeconds(): number | undefined
 }
 

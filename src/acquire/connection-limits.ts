@@ -15,7 +15,12 @@ export interface BrokerLimits {
 
 /** Counts connections, by address and by who speaks on them. */
 export interface ConnectionLimits {
-  /** Takes a connection in before anything is known of it. @returns false: it is one too many */
+  /**
+   * Takes a connection in before anything is known of it. Where there are too many, the oldest ends that has not logged
+   * in: whoever only holds connections open keeps nobody out for long.
+   *
+   * @returns false: it is one too many
+   */
   enter(connection: MqttConnection): boolean
   leave(connection: MqttConnection): void
   /**
@@ -44,8 +49,8 @@ export function openConnectionLimits(limits: BrokerLimits): ConnectionLimits {
     enter(connection) {
       const { address } = connection
       const others = addresses.get(address) ?? 0
-      if (connections.size >= limits.connections || others >= (limits.addressConnections ?? Number.POSITIVE_INFINITY))
-        return false
+      if (others >= (limits.addressConnections ?? Number.POSITIVE_INFINITY)) return false
+      if (connections.size >= limits.connections && !makeRoom(connections)) return false
       connections.add(connection)
       addresses.set(address, others + 1)
       return true
@@ -82,6 +87,14 @@ export function openConnectionLimits(limits: BrokerLimits): ConnectionLimits {
     },
     all: () => connections,
   }
+}
+
+function makeRoom(connections: Set<MqttConnection>): boolean {
+  for (const connection of connections) {
+    if (connection.admission || connection.destroyed) continue
+    return connection.cut('too_many_connections')
+  }
+  return false
 }
 
 /** One user name may stand for many machines, and anyone for nobody: there, a client id is a machine. */

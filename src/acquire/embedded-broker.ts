@@ -147,20 +147,17 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
   }
   const take = (socket: Socket, certificate?: string) => {
     const connection = new MqttConnection(socket, inlet, certificate)
-    if (!limits.enter(connection)) {
-      record.count('too_many_connections')
-      connection.cut('too_many_connections')
-      return
-    }
     connection.once('close', () => {
       limits.leave(connection)
       large.leave(connection)
       if (closing) return
       const { endReason: reason, endDetail: detail, address } = connection
+      if (reason === 'too_many_connections') record.count(reason)
       if (connection.isOpen || reason === 'protocol') record.note(connection, 'disconnected', { reason, detail })
       log.debug({ address, reason, detail }, 'connection ended')
     })
-    broker.handle(connection)
+    if (limits.enter(connection)) broker.handle(connection)
+    else connection.cut('too_many_connections')
   }
 
   const server = createServer(take)

@@ -10,7 +10,7 @@ import type { Log } from '../log.ts'
 import { finishMoves, type MoveHistory } from '../machines/history-moves.ts'
 import { MachineUnknown, machineById } from '../machines/machines.ts'
 import type { Database } from '../records/tables.ts'
-import type { PartState, PipelineCounts } from '../threads.ts'
+import type { BrokerState, PartState, PipelineCounts } from '../threads.ts'
 import { version } from '../version.ts'
 import { alarmRoutes } from './alarms.ts'
 import { auditRoutes } from './audit.ts'
@@ -68,7 +68,7 @@ export interface ApiParts {
   readonly queued: () => void
   readonly counts: () => Promise<PipelineCounts>
   readonly spool: () => Promise<SpoolStatus>
-  readonly refused: () => Promise<Readonly<Record<string, number>>>
+  readonly broker: () => Promise<BrokerState>
   readonly threads: () => Promise<Readonly<Record<string, number | undefined>>>
   readonly queueCounts: () => Promise<Readonly<Record<string, number>>>
   readonly parts: () => Promise<readonly PartState[]>
@@ -93,7 +93,7 @@ export function buildApi(parts: ApiParts): Promise<FastifyInstance> {
   const metrics = openMetrics({
     db,
     counts: parts.counts,
-    refused: parts.refused,
+    broker: parts.broker,
     threads: parts.threads,
     queue: parts.queueCounts,
     quarantineBytes: config.OUTRIGGER_QUARANTINE_BYTES,

@@ -3,14 +3,13 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import { ENTRY_BYTES } from '../acquire/quarantine-budget.ts'
 import type { SpoolStatus } from '../acquire/spool-status.ts'
 import type { Database } from '../records/tables.ts'
-import type { PipelineCounts } from '../threads.ts'
+import type { BrokerState, PipelineCounts } from '../threads.ts'
 
 export interface MetricsParts {
   readonly spool: () => Promise<SpoolStatus>
   readonly db: Kysely<Database>
   readonly counts: () => Promise<PipelineCounts>
-  /** What the broker refused, by reason. */
-  readonly refused: () => Promise<Readonly<Record<string, number>>>
+  readonly broker: () => Promise<BrokerState>
   /** CPU time of each thread, seconds; undefined where the system does not tell. */
   readonly threads: () => Promise<Readonly<Record<string, number | undefined>>>
   /** Jobs on the queue by state. */
@@ -20,7 +19,7 @@ export interface MetricsParts {
 }
 
 /** The service's own metrics, read anew for each scrape so that one answer is one snapshot. */
-export function openMetrics({ db, counts, spool, refused, threads, queue, quarantineBytes }: MetricsParts): {
+export function openMetrics({ db, counts, spool, broker, threads, queue, quarantineBytes }: MetricsParts): {
   contentType: string
   text(): Promise<string>
 } {
@@ -49,6 +48,10 @@ export function openMetrics({ db, counts, spool, refused, threads, queue, quaran
   const hostClock = gauge(
     'host_clock_offset_seconds',
     "How far the host's clock is ahead of the median of the devices' clocks.",
+  )
+  const connections = gauge(
+    'connections',
+    'Clients connected to the built-in broker; with MQTT_URL, our connection to it.',
   )
   const refusals = counter('refused_total', 'Packets and connections that the broker refused, by reason.', ['reason'])
   const damaged = counter('spool_damaged_total', 'Stretches of the spool that could not be read and were skipped.')
@@ -79,10 +82,10 @@ export function openMetrics({ db, counts, spool, refused, threads, queue, quaran
   async function collect(): Promise<void> {
     // without its records the service goes on taking in, and that is when these numbers are looked at
     const whereReached = <T>(asked: Promise<T>) => asked.catch(() => undefined)
-    const [pipeline, spoolNow, refusedNow, threadsNow, queued = {}, records] = await Promise.all([
+    const [pipeline, spoolNow, brokerNow, threadsNow, queued = {}, records] = await Promise.all([
       counts(),
       spool(),
-      refused(),
+      broker(),
       threads(),
       whereReached(queue()),
       whereReached(countRecords(db)),
@@ -123,7 +126,8 @@ export function openMetrics({ db, counts, spool, refused, threads, queue, quaran
     acknowledging.set(spoolNow.acknowledging ? 1 : 0)
     if (pipeline.hostClockOffsetMs === undefined) hostClock.remove()
     else hostClock.set(pipeline.hostClockOffsetMs / 1000)
-    for (const [reason, count] of Object.entries(refusedNow)) refusals.inc({ reason }, count)
+    connections.set(brokerNow.connections)
+    for (const [reason, count] of Object.entries(brokerNow.refused)) refusals.inc({ reason }, count)
     for (const [thread, seconds] of Object.entries(threadsNow)) if (seconds !== undefined) cpu.inc({ thread }, seconds)
     for (const [state, count] of Object.entries(queued)) jobs.set({ state }, count)
     if (!records) {

@@ -55,10 +55,19 @@ test('beyond the number of connections nobody comes in; when one has left, the n
   const first = await client(broker)
   await client(broker)
   await turnedAway(broker.port)
-  expect(broker.counts().refused.too_many_connections).toBe(1)
+  await until(() => broker.counts().refused.too_many_connections === 1)
   await first.endAsync()
   await until(() => broker.counts().connections === 1)
   await client(broker)
+})
+
+test('whoever only holds connections open keeps nobody out', async () => {
+  const broker = await withLimits({ connections: 3 })
+  await Promise.all([rawSocket(broker.port), rawSocket(broker.port), rawSocket(broker.port)])
+  const machines = [await client(broker), await client(broker)]
+  for (const machine of machines) await machine.publishAsync(topic, 'x', { qos: 1 })
+  await until(() => broker.counts().refused.too_many_connections === 2)
+  expect(broker.counts().connections).toBe(2)
 })
 
 test('an address may have so many connections, where that is set', async () => {

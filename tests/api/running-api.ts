@@ -110,7 +110,7 @@ export async function runningApi({
     },
     counts: async () => counts,
     spool: async () => ({ acknowledging: true, waitingBytes: 11, historyBytes: 12, budgetBytes: 13, note: undefined }),
-    refused: async () => ({ size: 2 }),
+    broker: async () => ({ connections: 3, refused: { size: 2 } }),
     threads: async () => ({ receiving: 1.5, pipeline: undefined }),
     queueCounts: async () => ({ waiting: 1 }),
     parts: async () => [{ part: 'records', ready: true }],
