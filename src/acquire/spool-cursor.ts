@@ -1,4 +1,4 @@
-import { readSync } from 'node:fs'
+import { readAround } from './read-around.ts'
 import { findRecord, recordSize } from './spool-format.ts'
 
 /** Goes through the whole records of a stretch of one segment. */
@@ -37,7 +37,7 @@ export function openCursor(
   function fill(bytes: number): void {
     asked = Math.min(bytes, to - at)
     found.buffer = Buffer.allocUnsafeSlow(asked)
-    length = readFully(fd, found.buffer, at - base)
+    length = readAround(fd, found.buffer, at - base)
     chunkAt = at
   }
 
@@ -68,14 +68,4 @@ export function openCursor(
   }
 
   return found
-}
-
-function readFully(fd: number, target: Buffer, at: number): number {
-  let length = 0
-  while (length < target.length) {
-    const bytes = readSync(fd, target, length, target.length - length, at + length)
-    if (bytes === 0) break
-    length += bytes
-  }
-  return length
 }

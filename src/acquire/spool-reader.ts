@@ -1,7 +1,8 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { Log } from '../log.ts'
 import type { SpooledMessage } from './message.ts'
+import { readAround } from './read-around.ts'
 import { openCursor, type SpoolCursor } from './spool-cursor.ts'
 import {
   isHead,
@@ -162,7 +163,7 @@ function readStretch({ path }: Segment, offset: number, bytes: number): Buffer {
   const fd = openSync(path, 'r')
   try {
     const stretch = Buffer.alloc(Math.min(bytes, KEPT_DAMAGE_BYTES))
-    return stretch.subarray(0, readSync(fd, stretch, 0, stretch.length, offset))
+    return stretch.subarray(0, readAround(fd, stretch, offset))
   } finally {
     closeSync(fd)
   }

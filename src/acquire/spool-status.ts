@@ -21,19 +21,25 @@ interface SpoolState {
   readonly held: boolean
   /** Of the last write. */
   readonly failure: Error | undefined
+  /** For how long the disk has not answered. */
+  readonly silentMs: number
 }
 
 const WARN_AT = 0.8
 const LOW_DISK_BYTES = 128 << 20
+const SILENT_MS = 3_000
 
 export function describeSpool(state: SpoolState): SpoolStatus {
   const { waitingBytes, historyBytes, budgetBytes } = state
-  const acknowledging = !state.held && !state.failure
+  const acknowledging = !state.held && !state.failure && state.silentMs < SILENT_MS
   return { acknowledging, waitingBytes, historyBytes, budgetBytes, note: noteOf(state) }
 }
 
-function noteOf({ waitingBytes, budgetBytes, freeBytes, held, failure, historyBytes }: SpoolState): string | undefined {
+function noteOf(state: SpoolState): string | undefined {
+  const { waitingBytes, historyBytes, budgetBytes, freeBytes, held, failure, silentMs } = state
   if (failure) return `cannot be written: ${failure.message}. Nothing is acknowledged; it is tried again each second`
+  if (silentMs >= SILENT_MS)
+    return `the disk has not answered for ${Math.round(silentMs / 1000)} s. Nothing is acknowledged until it does`
   const filling = `${size(waitingBytes)} of OUTRIGGER_SPOOL_BYTES (${size(budgetBytes)}) wait to be stored`
   if (held) return `full: ${filling}. Nothing is acknowledged until there is room`
   if (waitingBytes >= budgetBytes * WARN_AT)

@@ -114,6 +114,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   let full = false
   let held = false // the budget is used up
   let failure: Error | undefined // of the last write
+  let writingSince: number | undefined // performance.now()
   let freeBytes = await disk.freeBytes(folder).catch(() => Number.POSITIVE_INFINITY)
   let closed = false
   let running: Promise<void> | undefined
@@ -202,12 +203,15 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     writeHead(group.buffer, group.base, lifetime, group.ordinal)
     for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, RETRY_MS)) {
       if (!(await awaitRoom(group))) return false
+      writingSince = performance.now()
       try {
         await write(group)
+        writingSince = undefined
         if (failure) log.info({ folder }, 'spool can be written again')
         failure = undefined
         return true
       } catch (error) {
+        writingSince = undefined
         if (!failure) log.error({ err: error, folder }, 'spool cannot be written, nothing is acknowledged until it can')
         failure = error instanceof Error ? error : new Error(String(error))
         // after a failed sync nobody knows what of the file will survive: the group goes into a new one
@@ -291,6 +295,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
         freeBytes,
         held,
         failure,
+        silentMs: writingSince === undefined ? 0 : performance.now() - writingSince,
       }),
     async close() {
       closed = true
