@@ -606,8 +606,11 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   async function run(): Promise<void> {
     while (!stopping) {
       try {
-        if (!(await step())) await rest(lateWaits ? 500 : workspaces.areUntold() ? STATUS_MS : TICK_MS)
+        const more = await step()
+        trouble = undefined
+        if (!more) await rest(lateWaits ? 500 : workspaces.areUntold() ? STATUS_MS : TICK_MS)
       } catch (error) {
+        trouble = error instanceof Error ? error.message : String(error)
         log.error({ err: error }, 'the stages cannot do their work')
         await rest(1_000)
       }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { renameSync } from 'node:fs'
 import { expect, test, vi } from 'vitest'
 import { readCheckpoint } from '../src/acquire/checkpoint.ts'
 import type { Codec } from '../src/acquire/message.ts'
@@ -109,4 +110,19 @@ test('a gateway to which machines are assigned speaks for these alone; without a
   await speak(bound, 'anybody')
   await settled(7)
   expect(pipeline.counts()).toMatchObject({ received: 7, stored: 6, quarantined: 1 })
+})
+
+test('a spool that cannot be read is said, and read on when it can be', async () => {
+  const machine = `m-${randomUUID()}`
+  const { pipeline, spool, spoolFolder, store, receive, settled } = await runningPipeline(records)
+  await send(receive, machine, reading(0))
+  await settled(1)
+  renameSync(spoolFolder, `${spoolFolder} away`)
+  pipeline.committed(spool.committed + 1) // there is more, it says
+  await vi.waitFor(() => expect(pipeline.trouble()).toContain('ENOENT'), { timeout: 10_000 })
+  renameSync(`${spoolFolder} away`, spoolFolder)
+  await send(receive, machine, reading(1))
+  await settled(2)
+  await vi.waitFor(() => expect(pipeline.trouble()).toBeUndefined())
+  expect(await pointsOf(store, machine)).toHaveLength(2)
 })
