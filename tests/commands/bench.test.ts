@@ -45,10 +45,12 @@ function keysOf(value: object): string[] {
 }
 
 test('a quick run prints one object with every figure, loses nothing and leaves nothing behind', {
-  timeout: 300_000,
+  timeout: 500_000,
 }, async () => {
   const { ended, output, folder } = await startBench('--quick', '--json', '--seconds', '2')
-  expect([await ended, output.stderr]).toEqual([[0, null], expect.stringContaining('full load')])
+  const how = await ended
+  expect(output.stderr).not.toContain('failed')
+  expect(how).toEqual([0, null])
 
   const figures = JSON.parse(output.stdout)
   const load = ['messages_per_s', 'ratio_to_bare_broker', 'ratio_to_mosquitto', 'void']

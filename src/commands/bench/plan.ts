@@ -42,7 +42,7 @@ export function planOf({ quick, seconds, connections }: BenchOptions): Plan {
       fleets: [200],
       setsEach: 2,
       settleSeconds: 1,
-      endsWithinMs: 300_000,
+      endsWithinMs: 455_000,
     }
   return {
     ...same,
