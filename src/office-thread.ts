@@ -232,9 +232,14 @@ async function keepPostgres(running: { current: EmbeddedPostgres }): Promise<voi
   }
 }
 
-/** Gives each message bytes of its own: a view is cloned between threads with all that stands around it. */
+/** Hands over copies: a view would be cloned between threads with all that stands around it. */
 function inject(messages: readonly InjectedMessage[]): Promise<void> {
-  return receiving.ask.inject(messages.map((message) => ({ ...message, bytes: new Uint8Array(message.bytes) })))
+  const copies = messages.map((message) => ({ ...message, bytes: new Uint8Array(message.bytes) }))
+  return receiving.hand(
+    copies.map(({ bytes }) => bytes.buffer),
+    'inject',
+    copies,
+  )
 }
 
 async function listen(app: FastifyInstance): Promise<string> {
