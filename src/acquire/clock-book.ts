@@ -52,11 +52,13 @@ export interface ClockBook {
 const VOTE_MS = 10 * 60_000
 /** A jump is held back for so long, to see whether all make the same. */
 const HOLD_MS = 30_000
+/** Of a clock that jumps more often than this, the jumps between are only counted. */
+const OFTEN_MS = 60_000
 /** Jumps of the same size differ by less. */
 const SAME_MS = 60_000
 const STEPS_KEPT_MS = 24 * 3_600_000
 /** Ids that nobody registered cost memory too. */
-const MOST_DEVICES = 200_000
+const MOST_DEVICES = 50_000
 
 /** @param saved what was known before a restart */
 export function openClockBook(
@@ -70,7 +72,7 @@ export function openClockBook(
   let newestReceipt = Number.NEGATIVE_INFINITY
   let verdict = judgeHost([])
   let held: DeviceJump[] = []
-  let recent: ClockJump[] = []
+  let recent: DeviceJump[] = []
   let steps: { at: number; byMs: number }[] = []
 
   function hear(device: string, measuredAt: number, receivedAt: number, isRefused: boolean): void {
@@ -87,8 +89,14 @@ export function openClockBook(
     } else if (ahead.size > 0) ahead.delete(device)
     const jump = hearClock(clock, measuredAt, receivedAt)
     if (!jump) return
-    held.push({ device, ...jump })
-    recent.push(jump)
+    if (receivedAt - clock.jumpedAt < OFTEN_MS) {
+      clock.jumps++
+      return
+    }
+    clock.jumpedAt = receivedAt
+    const found = { device, ...jump }
+    held.push(found)
+    recent.push(found)
   }
 
   function judgeAll(): HostVerdict {
@@ -104,13 +112,13 @@ export function openClockBook(
 
   /** How far most of those that are heard moved together, which is our own clock's doing; NaN where they did not. */
   function commonShift(): number {
-    const shifts = recent.map(({ from, to }) => to - from)
-    for (const clock of known.values()) {
+    const shifts = new Map(recent.map(({ device, from, to }) => [device, to - from]))
+    for (const [device, clock] of known) {
       const shift = candidateShift(clock)
-      if (!Number.isNaN(shift) && newestReceipt - clock.heardAt <= VOTE_MS) shifts.push(shift)
+      if (!Number.isNaN(shift) && newestReceipt - clock.heardAt <= VOTE_MS) shifts.set(device, shift)
     }
-    const shift = median(shifts)
-    const alike = shifts.filter((other) => Math.abs(other - shift) <= SAME_MS).length
+    const shift = median(shifts.values())
+    const alike = [...shifts.values()].filter((other) => Math.abs(other - shift) <= SAME_MS).length
     return alike >= LEAST_DEVICES && alike * 2 > verdict.devices ? shift : Number.NaN
   }
 
@@ -148,7 +156,7 @@ export function openClockBook(
       recent = recent.filter(({ at }) => newestReceipt - at <= VOTE_MS)
       const due = held.filter(({ at }) => newestReceipt - at >= HOLD_MS)
       if (due.length === 0) return due
-      held = held.filter((jump) => !due.includes(jump))
+      held = held.filter(({ at }) => newestReceipt - at < HOLD_MS)
       const ours = [commonShift(), ...steps.map(({ byMs }) => -byMs)]
       const theirs = due.filter(({ from, to }) => !ours.some((shift) => Math.abs(to - from - shift) <= SAME_MS))
       for (const { device, at, from, to } of theirs) {
@@ -168,7 +176,7 @@ export function openClockBook(
   }
 }
 
-/** Whether it came from the device itself just now. A status may be kept by a broker, or be a will from long ago. */
-function isLive({ kind, origin, retained }: SpooledMessage): boolean {
-  return kind === 'telemetry' && origin === 'mqtt' && !retained
+/** Whether it came from the device itself just now. A status may be a will from long ago. */
+function isLive({ kind, origin }: SpooledMessage): boolean {
+  return kind === 'telemetry' && origin === 'mqtt'
 }

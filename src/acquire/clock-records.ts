@@ -7,7 +7,6 @@ import { lengthOf } from './judge-time.ts'
 const ROWS_AT_ONCE = 1_000
 /** Of a clock that jumps about, so many jumps a day are recorded; all are counted. */
 const JUMPS_A_DAY = 10
-const DAY_MS = 86_400_000
 const HOUR_MS = 3_600_000
 
 type SavedClock = Omit<DeviceClock, 'history'> & { readonly history: readonly (number | null)[] }
@@ -67,18 +66,27 @@ export async function recordJumps(
   jumps: readonly DeviceJump[],
   machineOf: (device: string, at: number) => string,
 ): Promise<void> {
-  for (const { device, at, from, to } of jumps) {
-    const machine = machineOf(device, at)
-    const detail = `the clock of ${device} was put ${to > from ? 'forward' : 'back'} by ${lengthOf(Math.abs(to - from))}`
-    await sql`
-      insert into data_quality_events (machine, kind, at, value, previous, detail)
-      select ${machine}, 'clock_jump', ${new Date(at)}, ${to / 1000}, ${from / 1000}, ${detail}
-      where exists (select from machines where id = ${machine})
-        and (select count(*) from data_quality_events
-          where machine = ${machine} and kind = 'clock_jump' and at > ${new Date(at - DAY_MS)}) < ${JUMPS_A_DAY}`.execute(
-      db,
-    )
-  }
+  const rows = jumps.map(({ device, at, from, to }) => ({
+    machine: machineOf(device, at),
+    at: new Date(at).toISOString(),
+    offset: to / 1000,
+    before: from / 1000,
+    detail: `the clock of ${device} was put ${to > from ? 'forward' : 'back'} by ${lengthOf(Math.abs(to - from))}`,
+  }))
+  await sql`
+    insert into data_quality_events (machine, kind, at, value, previous, detail)
+    select machine, 'clock_jump', at, "offset", before, detail from (
+      select jump.*, row_number() over (partition by machine order by at) + (
+        select count(*) from data_quality_events e
+        where e.machine = jump.machine and e.kind = 'clock_jump' and e.at > jump.at - interval '1 day'
+      ) as number
+      from unnest(
+        ${rows.map(({ machine }) => machine)}::text[], ${rows.map(({ at }) => at)}::timestamptz[],
+        ${rows.map(({ offset }) => offset)}::float8[], ${rows.map(({ before }) => before)}::float8[],
+        ${rows.map(({ detail }) => detail)}::text[]
+      ) as jump (machine, at, "offset", before, detail)
+      where exists (select from machines where id = jump.machine)
+    ) numbered where number <= ${JUMPS_A_DAY} order by at`.execute(db)
 }
 
 /** A jump as it was recorded. Offsets in ms, as in `ClockJump`. */

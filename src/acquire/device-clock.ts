@@ -42,6 +42,8 @@ export interface DeviceClock {
   /** Readings that were refused as being ahead. */
   refused: number
   jumps: number
+  /** Receipt that made the last jump certain which was not one of many. */
+  jumpedAt: number
   lastJump: ClockJump | undefined
   /** The last time that it sent what it had kept. */
   episode: BacklogEpisode | undefined
@@ -94,6 +96,7 @@ export function deviceClock(): DeviceClock {
     backlog: 0,
     refused: 0,
     jumps: 0,
+    jumpedAt: Number.NaN,
     lastJump: undefined,
     episode: undefined,
     best: Number.NEGATIVE_INFINITY,

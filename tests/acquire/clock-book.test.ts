@@ -114,6 +114,16 @@ test('a jump of one device is told once, one of all of them is ours', () => {
   expect(book.takeJumps()).toEqual([])
 })
 
+test('a clock that jumps all the time is told once a minute, and counted', () => {
+  const { book, judge } = fleet()
+  for (let i = 0; i < 600; i++)
+    judge('wild', start + i * second + Math.floor(Math.max(0, i - 120) / 5) * 2 * minute, start + i * second)
+  const told = book.takeJumps()
+  expect(told.length).toBeGreaterThan(5)
+  expect(told.length).toBeLessThanOrEqual(10)
+  expect(book.clock('wild')?.jumps).toBeGreaterThan(90)
+})
+
 test('what devices seem to do when receipts were put back or forward is not told', () => {
   const { book, run } = fleet()
   run(start, start + 10 * minute, { lone: 0 })
@@ -122,12 +132,11 @@ test('what devices seem to do when receipts were put back or forward is not told
   expect(book.takeJumps()).toEqual([])
 })
 
-test('only what devices send themselves, now and for the first time says something of their clocks', () => {
+test('only what devices send themselves, and for the first time, says something of their clocks', () => {
   const { book, judge } = fleet()
   judge('m', start, start)
   judge('m', start, start, { position: 0, next: 100 })
   judge('m', start, start, { origin: 'replay' })
-  judge('m', start, start, { retained: true })
   judge('m', start, start, { kind: 'status' })
   judge('m', Number.NaN, start)
   expect(countsOf(book, 'm')).toMatchObject({ live: 1 })
