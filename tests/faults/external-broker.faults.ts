@@ -15,7 +15,9 @@ function moments(count: number, longest: number): number[] {
 }
 
 describe.skipIf(!hasMosquitto)('with Mosquitto in between', () => {
-  test('the service is killed 20 times under load: what Mosquitto acknowledged is stored once', async () => {
+  test('the service is killed 20 times under load: what Mosquitto acknowledged is stored once', {
+    timeout: 1_200_000, // twenty starts, on whatever machine
+  }, async () => {
     const broker = await mosquittoServer()
     const folder = await dataFolder()
     const settings = { MQTT_URL: broker.address, LOG_LEVEL: 'fatal' }
