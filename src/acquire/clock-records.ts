@@ -58,7 +58,7 @@ function restored({ history, ...saved }: SavedClock): DeviceClock {
 }
 
 /**
- * Records jumps as doubts about the data of their machines. A device all of whose readings are refused may have none yet, whose
+ * Records jumps as doubts about the data of their machines, each once: after a crash the spool tells of them again. A device all of whose readings are refused may have none yet, whose
  * jump is then only counted.
  */
 export async function recordJumps(
@@ -86,6 +86,8 @@ export async function recordJumps(
         ${rows.map(({ detail }) => detail)}::text[]
       ) as jump (machine, at, "offset", before, detail)
       where exists (select from machines where id = jump.machine)
+        and not exists (
+          select from data_quality_events e where e.machine = jump.machine and e.kind = 'clock_jump' and e.at = jump.at)
     ) numbered where number <= ${JUMPS_A_DAY} order by at`.execute(db)
 }
 

@@ -106,8 +106,12 @@ test('jumps are listed newest first, of one machine or of all', async () => {
   for (const id of ['jumpy', 'jumpier']) await api.post('/machines', { id, type: 'boom_pump' })
   const jump = (device: string, minutes: number, to: number) => ({ device, at: now + minutes * minute, from: -200, to })
   const jumps = [jump('jumpy', 0, 3_600_000), jump('jumpier', 1, -60_000), jump('unregistered', 2, 1)]
-  await recordJumps(api.records.db, jumps, (device) => device)
-  await recordJumps(api.records.db, Array(20).fill(jump('jumpier', 5, 90_000)), (device) => device)
+  for (let i = 0; i < 2; i++) await recordJumps(api.records.db, jumps, (device) => device)
+  await recordJumps(
+    api.records.db,
+    Array.from({ length: 20 }, (_, i) => jump('jumpier', 5 + i, 90_000)),
+    (device) => device,
+  )
   const { body } = await get('/clock-jumps')
   expect(body.items).toHaveLength(11)
   expect(body.items.at(-1)).toMatchObject({
