@@ -19,8 +19,9 @@ create table clock_policies (
 create index clock_policies_device on clock_policies (device);
 create index clock_policies_revision on clock_policies (revision);
 
--- What arrival said of the clocks of devices, so that a restart does not begin anew; written from time to time.
+-- What arrival said of the clocks of devices, so that a restart does not begin anew; written from time to time. Nobody
+-- looks inside, so it is json, which is kept as it comes.
 create table device_clocks (
   device text primary key,
-  state jsonb not null
+  state json not null
 );
