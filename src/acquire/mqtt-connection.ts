@@ -3,6 +3,7 @@ import { Duplex } from 'node:stream'
 import type { Identity } from './access.ts'
 import type { Accept } from './broker-front.ts'
 import type { EndReason } from './connection-log.ts'
+import { openKnownTopics } from './known-topics.ts'
 import { LARGE_BYTES, type LargePackets } from './large-packets.ts'
 import {
   DISCONNECT,
@@ -15,6 +16,8 @@ import {
   topicFault,
 } from './mqtt-packet.ts'
 import type { Pace } from './pace.ts'
+import { PartialPacket } from './partial-packet.ts'
+import { acknowledgements, type MessageGroup, UndurableMessages } from './undurable-messages.ts'
 
 /** What all connections of a broker have in common. */
 export interface Inlet {
@@ -45,33 +48,12 @@ export interface Admission {
 const MAX_CONNECT_BYTES = 64 << 10
 /** So much of one connection may wait for the disk; its socket is read no further. It keeps memory flat and one sender from filling everybody's group. */
 const MAX_UNDURABLE_BYTES = 256 << 10
-const FIRST_PARTIAL_BYTES = 4096
-/** A packet of which so much has come will come whole: its memory is taken at once. */
-const EARNEST_BYTES = 1 << 20
 /** A client that does not read its acknowledgements for so long is cut off. */
 const DRAIN_MS = 5_000
 const LAST_WORDS_MS = 1_000
 /** While an identity is held back, it is looked at so often at most. */
 const SHORTEST_WAIT_MS = 20
 const TELL_AGAIN_MS = 60_000
-/** A machine has three topics, a gateway one. */
-const KNOWN_TOPICS = 4
-
-/** A topic as this client last used it. */
-interface KnownTopic {
-  readonly bytes: Uint8Array
-  readonly text: string
-}
-
-/** Messages of this connection that become durable together. */
-interface Group {
-  readonly durable: Promise<void>
-  /** Packet ids to acknowledge, in order of arrival. */
-  readonly ids: number[]
-  bytes: number
-  /** What somebody hears of, when it is durable. */
-  heard: { readonly topic: string; readonly payload: Buffer; readonly retained: boolean }[] | undefined
-}
 
 /**
  * A client's connection as the broker library reads and writes it. PUBLISH at QoS 0 and 1, which is nearly all that ever
@@ -112,21 +94,18 @@ export class MqttConnection extends Duplex {
   #working = false
   #paused = false
   #ended = false
-  #partial: Buffer | undefined // a packet that came cut
-  #partialBytes = 0
-  #partialWanted = 0
+  #partial: PartialPacket | undefined
 
-  readonly #groups: Group[] = []
-  #undurableBytes = 0
-  readonly #onDurable = () => this.#acknowledge()
-  readonly #onNotDurable = (error: Error) => this.#refuse('not_durable', error.message)
+  readonly #undurable = new UndurableMessages(
+    (group) => this.#acknowledge(group),
+    (error) => this.#refuse('not_durable', error.message),
+  )
   #drainTimer: NodeJS.Timeout | undefined
   #heldBackTimer: NodeJS.Timeout | undefined
   #isPaced = false // the packet at hand was let through by the pace
   #awaitsTurn = false // with a large packet
 
-  readonly #topics: KnownTopic[] = []
-  #nextTopic = 0
+  readonly #topics = openKnownTopics()
 
   constructor(socket: Socket, inlet: Inlet, certificate?: string) {
     super()
@@ -236,8 +215,7 @@ export class MqttConnection extends Duplex {
     if (this.#working) return
     this.#working = true
     while (this.#chunk && !this.#mustWait()) {
-      const partialIsWhole = this.#partial !== undefined && this.#partialBytes === this.#partialWanted
-      if (this.#at < this.#chunk.length || partialIsWhole) this.#at = this.#take(this.#chunk, this.#at)
+      if (this.#at < this.#chunk.length || this.#partial?.isComplete) this.#at = this.#take(this.#chunk, this.#at)
       else this.#chunk = undefined
     }
     this.#working = false
@@ -251,7 +229,7 @@ export class MqttConnection extends Duplex {
     return (
       this.#libraryIsBusy ||
       this.#inlet.full() ||
-      this.#undurableBytes >= MAX_UNDURABLE_BYTES ||
+      this.#undurable.bytes >= MAX_UNDURABLE_BYTES ||
       this.#drainTimer !== undefined ||
       this.#heldBackTimer !== undefined ||
       this.#awaitsTurn ||
@@ -284,7 +262,7 @@ export class MqttConnection extends Duplex {
     const headerBytes = fixedHeaderBytes(chunk, at, chunk.length)
     if (headerBytes <= 0) {
       if (headerBytes < 0) this.#refuse('protocol', 'the length of a packet is none')
-      else this.#begin(chunk, at, chunk.length - at + 1)
+      else this.#partial = new PartialPacket(chunk, at, chunk.length - at + 1)
       return chunk.length
     }
     const body = at + headerBytes
@@ -292,37 +270,23 @@ export class MqttConnection extends Duplex {
     if (!this.#fits(end - at)) return chunk.length
     if (!this.#mayGather(chunk[at] as number, end - at)) return at
     if (end <= chunk.length) return this.#takeWhole(chunk, at, body, end) ? end : at
-    this.#begin(chunk, at, end - at)
+    this.#partial = new PartialPacket(chunk, at, end - at)
     return chunk.length
   }
 
-  /** Keeps the beginning of a packet until there are `wanted` bytes of it. */
-  #begin(chunk: Buffer, at: number, wanted: number): void {
-    const bytes = chunk.length - at
-    this.#partial = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(wanted, FIRST_PARTIAL_BYTES)))
-    chunk.copy(this.#partial, 0, at)
-    this.#partialBytes = bytes
-    this.#partialWanted = wanted
-  }
-
-  #takeMore(partial: Buffer, chunk: Buffer, at: number): number {
-    const bytes = Math.min(this.#partialWanted - this.#partialBytes, chunk.length - at)
-    const grown = roomier(partial, this.#partialBytes, this.#partialBytes + bytes, this.#partialWanted)
-    chunk.copy(grown, this.#partialBytes, at, at + bytes)
-    this.#partial = grown
-    this.#partialBytes += bytes
-    if (this.#partialBytes < this.#partialWanted) return at + bytes
-
-    const headerBytes = fixedHeaderBytes(grown, 0, this.#partialBytes)
+  #takeMore(partial: PartialPacket, chunk: Buffer, at: number): number {
+    const next = at + partial.take(chunk, at)
+    if (!partial.isComplete) return next
+    const { bytes, length } = partial
+    const headerBytes = fixedHeaderBytes(bytes, 0, length)
     if (headerBytes < 0) this.#refuse('protocol', 'the length of a packet is none')
-    if (headerBytes === 0) this.#partialWanted++
-    if (headerBytes <= 0) return at + bytes
-    const end = headerBytes + remainingLength(grown, 0, headerBytes)
-    if (!this.#fits(end) || !this.#mayGather(grown[0] as number, end)) return at + bytes
-    this.#partialWanted = end
-    if (this.#partialBytes < end) return at + bytes
-    if (this.#takeWhole(grown, 0, headerBytes, end)) this.#partial = undefined
-    return at + bytes
+    if (headerBytes === 0) partial.want(length + 1)
+    if (headerBytes <= 0) return next
+    const end = headerBytes + remainingLength(bytes, 0, headerBytes)
+    if (!this.#fits(end) || !this.#mayGather(bytes[0] as number, end)) return next
+    partial.want(end)
+    if (partial.isComplete && this.#takeWhole(bytes, 0, headerBytes, end)) this.#partial = undefined
+    return next
   }
 
   #fits(packetBytes: number): boolean {
@@ -390,34 +354,15 @@ export class MqttConnection extends Duplex {
     const payload = bytes.subarray(qos === 0 ? id : id + 2, end)
     const durable = this.#inlet.accept({ receivedAt: this.#receivedAt, topic, payload, qos, retained })
     if (end - body >= LARGE_BYTES) this.#inlet.large.passed(this, durable)
-    const group = this.#groupOf(durable)
+    const group = this.#undurable.add(durable, end - body)
     if (qos === 1) group.ids.push(((bytes[id] as number) << 8) | (bytes[id + 1] as number))
-    group.bytes += end - body
-    this.#undurableBytes += end - body
-    if (this.#inlet.heard(topic, retained)) {
-      group.heard ??= []
-      group.heard.push({ topic, payload: Buffer.from(payload), retained }) // or it would keep its whole chunk in memory
-    }
+    // copied, or it would keep the whole chunk in memory
+    if (this.#inlet.heard(topic, retained)) group.heard.push({ topic, payload: Buffer.from(payload), retained })
     return false
   }
 
-  /** All messages that were accepted with one promise are acknowledged at once. */
-  #groupOf(durable: Promise<void>): Group {
-    const last = this.#groups.at(-1)
-    if (last?.durable === durable) return last
-    const group: Group = { durable, ids: [], bytes: 0, heard: undefined }
-    this.#groups.push(group)
-    durable.then(this.#onDurable, this.#onNotDurable)
-    return group
-  }
-
-  /** The oldest group is durable: they become so in order. */
-  #acknowledge(): void {
-    const group = this.#groups.shift()
-    if (!group) return
-    this.#undurableBytes -= group.bytes
-    if (group.heard)
-      for (const { topic, payload, retained } of group.heard) this.#inlet.passOn(topic, payload, retained)
+  #acknowledge(group: MessageGroup): void {
+    for (const { topic, payload, retained } of group.heard) this.#inlet.passOn(topic, payload, retained)
     if (this.destroyed) return
     if (group.ids.length > 0 && !this.#socket.write(acknowledgements(group.ids))) this.#awaitDrain()
     if (this.#paused) this.goOn()
@@ -453,7 +398,8 @@ export class MqttConnection extends Duplex {
 
   /** The topic as text, when the client may publish there; otherwise the connection has ended. */
   #topic(bytes: Buffer, from: number, to: number): string | undefined {
-    for (const known of this.#topics) if (isSame(known.bytes, bytes, from, to)) return known.text
+    const known = this.#topics.find(bytes, from, to)
+    if (known !== undefined) return known
     const topicBytes = Uint8Array.prototype.slice.call(bytes, from, to)
     const fault = topicFault(topicBytes)
     if (fault) {
@@ -465,8 +411,7 @@ export class MqttConnection extends Duplex {
       this.#refuse('not_authorized', `it may not publish under ${text}`)
       return undefined
     }
-    this.#topics[this.#nextTopic] = { bytes: topicBytes, text }
-    this.#nextTopic = (this.#nextTopic + 1) % KNOWN_TOPICS
+    this.#topics.add(topicBytes, text)
     return text
   }
 
@@ -475,31 +420,4 @@ export class MqttConnection extends Duplex {
     this.#inlet.refused(this, reason, detail)
     this.cut(reason, detail)
   }
-}
-
-function acknowledgements(ids: readonly number[]): Buffer {
-  const bytes = Buffer.allocUnsafe(ids.length * 4)
-  let at = 0
-  for (const id of ids) {
-    bytes[at++] = 0x40
-    bytes[at++] = 2
-    bytes[at++] = id >> 8
-    bytes[at++] = id & 255
-  }
-  return bytes
-}
-
-function isSame(known: Uint8Array, bytes: Buffer, from: number, to: number): boolean {
-  if (known.length !== to - from) return false
-  for (let i = known.length - 1; i >= 0; i--) if (known[i] !== bytes[from + i]) return false
-  return true
-}
-
-/** The buffer, or a larger one with the same beginning: who announces megabytes gets them when some are here. */
-function roomier(buffer: Buffer, used: number, needed: number, wanted: number): Buffer {
-  if (needed <= buffer.length) return buffer
-  const size = needed > EARNEST_BYTES ? wanted : Math.min(buffer.length * 2, wanted)
-  const larger = Buffer.allocUnsafeSlow(Math.max(needed, size))
-  buffer.copy(larger, 0, 0, used)
-  return larger
 }
