@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connectMachine, type MachineClient, type Tally } from './machine-client.ts'
+import { connectMachine, type Login, type MachineClient, type Tally } from './machine-client.ts'
 import { type Label, type MachineModel, type MachineOptions, machineModel } from './machine-model.ts'
 import { drawMessyParts, type MessyPart, messySender, plainSender, type Sender } from './messy.ts'
 import { seededRandom } from './random.ts'
@@ -14,6 +14,7 @@ export interface FleetOptions {
   readonly machines: readonly FleetMachine[]
   readonly connect: {
     readonly url: string
+    readonly login?: Login | undefined
     /** Before each topic, with its final slash. Default none. */
     readonly prefix?: string | undefined
   }
@@ -123,7 +124,7 @@ export async function simulateFleet(options: FleetOptions): Promise<FleetProgres
   try {
     for (const { id } of machines) {
       if (signal.aborted) break
-      clients.push(await connectMachine({ url: connect.url, prefix, id, now: clock, tally, signal }))
+      clients.push(await connectMachine({ ...connect, prefix, id, now: clock, tally, signal }))
     }
     begunAt = performance.now()
     await Promise.all(clients.map((_, index) => live(index)))

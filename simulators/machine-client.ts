@@ -20,6 +20,12 @@ export interface Tally {
   sets: number
 }
 
+/** User name and password at the broker, where it wants any. */
+export interface Login {
+  readonly username: string
+  readonly password: string
+}
+
 export interface MachineClient {
   /** Publishes with QoS 1; resolves as soon as there is room for the next message. */
   publish(message: Message): Promise<void>
@@ -44,6 +50,7 @@ const patienceMs = 2_000
  */
 export async function connectMachine(options: {
   readonly url: string
+  readonly login?: Login | undefined
   readonly prefix: string
   readonly id: string
   readonly now: () => number
@@ -51,7 +58,7 @@ export async function connectMachine(options: {
   /** Aborted: nothing waits for the broker any more. */
   readonly signal: AbortSignal
 }): Promise<MachineClient> {
-  const { url, prefix, id, now, tally, signal } = options
+  const { url, login, prefix, id, now, tally, signal } = options
   const statusTopic = `${prefix}machines/${id}/status`
   const status = (online: boolean) => JSON.stringify({ ts: Math.floor(now()), online })
   const will = () => ({ topic: statusTopic, payload: Buffer.from(status(false)), qos: 1 as const, retain: true })
@@ -68,6 +75,7 @@ export async function connectMachine(options: {
       connectTimeout: 5000,
       keepalive: 60,
       will: will(),
+      ...login,
     }
     client = await mqtt.connectAsync(url, settings, false)
   } catch (error) {

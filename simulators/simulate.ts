@@ -37,6 +37,7 @@ const help = `Simulated machines that publish over MQTT.
   --ambient C         mean air temperature, °C (25)
   --messy[=PARTS]     as gateways are in life: ${Object.keys(messyParts).join(', ')}
   --url URL           broker (mqtt://127.0.0.1:1883, or MQTT_HOST and MQTT_PORT)
+                      with MQTT_USERNAME and MQTT_PASSWORD, where they are set
   --prefix TEXT       before every topic, as site-a/
   --id-prefix TEXT    machines are TEXT1, TEXT2, … (their type and a number)
   --register API      makes the machines known first: POST API/api/v1/machines (with OUTRIGGER_API_TOKEN where set)
@@ -180,6 +181,7 @@ function settings(argv: readonly string[], env: NodeJS.ProcessEnv, wallMs: numbe
     runMs: hours === undefined ? runMs : undefined,
     reportEverySeconds: numberOf('report-every', values['report-every'], 1),
     url: values.url ?? `mqtt://${env.MQTT_HOST ?? '127.0.0.1'}:${env.MQTT_PORT ?? '1883'}`,
+    login: env.MQTT_USERNAME ? { username: env.MQTT_USERNAME, password: env.MQTT_PASSWORD ?? '' } : undefined,
     prefix: values.prefix,
     register: values.register,
     labels: values.labels,
@@ -226,7 +228,7 @@ async function simulate(argv: readonly string[], env: NodeJS.ProcessEnv): Promis
     process.stdout.write(help)
     return 0
   }
-  const { machines, speed, startAt, endAt, runMs, reportEverySeconds, url, prefix } = chosen
+  const { machines, speed, startAt, endAt, runMs, reportEverySeconds, url, login, prefix } = chosen
   const stop = new AbortController()
   onStopSignal(
     () => stop.abort(),
@@ -245,7 +247,7 @@ async function simulate(argv: readonly string[], env: NodeJS.ProcessEnv): Promis
   const timer = runMs === undefined ? undefined : setTimeout(() => stop.abort(), runMs)
   try {
     const result = await simulateFleet({
-      ...{ machines, connect: { url, prefix }, speed, startAt, endAt, reportEverySeconds, signal: stop.signal },
+      ...{ machines, connect: { url, login, prefix }, speed, startAt, endAt, reportEverySeconds, signal: stop.signal },
       onProgress: progressPrinter(),
       onLabel: labels && ((label) => labels.write(`${JSON.stringify(label)}\n`)),
     })

@@ -4,7 +4,7 @@ import { type FileHandle, mkdir, open } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type FleetMachine, simulateFleet, startFor } from '../../simulators/fleet.ts'
-import { ConfigInvalid, readConfig } from '../config.ts'
+import { ConfigInvalid, type Environment, readConfig } from '../config.ts'
 import { readHolder } from '../records/data-folder.ts'
 import { projectRoot } from '../root.ts'
 import { onStopSignal } from '../stop-signal.ts'
@@ -81,7 +81,7 @@ async function demo(): Promise<number> {
     const clock = { now: await startOfClock(api) }
     const simulation = simulateFleet({
       machines,
-      connect: { url: broker, prefix: config.MQTT_TOPIC_PREFIX },
+      connect: { url: broker, login: loginOf(config), prefix: config.MQTT_TOPIC_PREFIX },
       speed: SPEED,
       startAt: clock.now,
       signal: stopping.signal,
@@ -103,6 +103,10 @@ async function demo(): Promise<number> {
     await service.stop()
     say(`Stopped. The data stays in ${dataFolder}; npm run demo or npm start goes on with it.`)
   }
+}
+
+function loginOf({ MQTT_USERNAME: username, MQTT_PASSWORD: password }: Environment) {
+  return username && password ? { username, password } : undefined
 }
 
 function say(line: string): void {

@@ -17,9 +17,9 @@ const help = `Machines, and who may log in at the broker.
       their header: device, machine, type, model, serial, customer, site, region, zone, delivered at, hours, hours at,
       language. Where a line is wrong nothing is written, with --keep-going the others are. Done again, it changes
       nothing. --credentials issues a secret to every device that has none, into a file for your eyes only.
-  npm run machines -- add ID --type TYPE [--model M] [--serial S] [--customer C] [--site S] [--region R] [--zone Z]
+  npm run machines -- add ID [--type TYPE] [--model M] [--serial S] [--customer C] [--site S] [--region R] [--zone Z]
                           [--delivered DATE] [--hours H] [--device DEVICE] [--password-stdin | --no-credentials]
-      One machine, and the secret of its device.
+      One machine, and the secret of its device; with an ID alone, the secret alone. A new machine needs its type.
   npm run machines -- add ID --gateway | --bridge [--machines A,B,…] [--password-stdin]
       Somebody who publishes for others: a gateway on its own topic, a bridge on theirs.
   npm run machines -- rotate ID … | --all | --unused [--credentials OUT.csv] [--password-stdin]
@@ -76,6 +76,8 @@ const options = {
   delivered: { type: 'string' },
   hours: { type: 'string' },
 } as const
+/** What says more of a machine than that it may log in. */
+const FACTS = ['device', 'type', 'model', 'serial', 'customer', 'site', 'region', 'zone', 'delivered', 'hours'] as const
 type Values = ReturnType<typeof readArguments>['values']
 
 process.exitCode = await main().catch((error: unknown) => {
@@ -236,15 +238,18 @@ async function add(names: readonly string[], values: Values): Promise<number> {
   if (id === undefined || more.length > 0) throw new CommandUnclear('add needs one id')
   if (values.gateway && values.bridge) throw new CommandUnclear('it is a gateway or a bridge')
   const password = await passwordOf(values)
-  if (values.gateway || values.bridge) {
-    const kind = values.gateway ? 'gateway' : 'bridge'
-    const machines = values.machines?.split(',').map((each) => each.trim())
-    const body = { kind, id, machines, password, ...decision(values) }
-    const issued = await withApi(values, 'nothing', (api) => api.ask<Issued>('POST', '/credentials', body))
-    say(values, issued, [`The ${kind} ${id} may log in.`, ...told(issued)])
-    return 0
-  }
-  return addMachine(id, password, values)
+  if (values.gateway) return issue('gateway', id, password, values)
+  if (values.bridge) return issue('bridge', id, password, values)
+  const isBare = FACTS.every((fact) => values[fact] === undefined) && !values['no-credentials']
+  return isBare ? issue('machine', id, password, values) : addMachine(id, password, values)
+}
+
+async function issue(kind: string, id: string, password: string | undefined, values: Values): Promise<number> {
+  const machines = values.machines?.split(',').map((each) => each.trim())
+  const body = { kind, id, machines, password, ...decision(values) }
+  const issued = await withApi(values, 'nothing', (api) => api.ask<Issued>('POST', '/credentials', body))
+  say(values, issued, [`The ${kind} ${id} may log in.`, ...told(issued)])
+  return 0
 }
 
 async function addMachine(id: string, password: string | undefined, values: Values): Promise<number> {

@@ -115,6 +115,15 @@ test('a machine is added, rotated, revoked, and added again', async () => {
   expect((await api.get('/credentials/machine/crane-1')).body).toMatchObject({ revokedAt: null })
 })
 
+test('a device that nobody has registered may log in all the same', async () => {
+  const folder = await served()
+  const { out } = await machines(folder, ['add', 'bare-1'])
+  expect(out).toMatch(/^The machine bare-1 may log in\.\nUser name bare-1, password .{32} \(shown this once\)\.\n$/)
+  expect((await api.get('/machines/bare-1')).status).toBe(404)
+  const again = await machines(folder, ['add', 'bare-1'])
+  expect(again).toMatchObject({ code: 1, error: "the machine 'bare-1' has credentials already\n" })
+})
+
 test('gateways and bridges are added, with a password that somebody brings along, and many are rotated into a file', async () => {
   const folder = await served()
   const bridge = await machines(folder, ['add', 'site-4', '--bridge', '--machines', 'pump-1, crane-2'])
@@ -189,7 +198,8 @@ for (const { words, code, says } of [
   { words: ['import', 'nowhere.csv'], code: 1, says: 'nowhere.csv' },
   { words: ['list', '--url', 'http://127.0.0.1:9'], code: 1, says: 'http://127.0.0.1:9 does not answer' },
   { words: ['add', 'a', '--type', 'rocket'], code: 1, says: "'rocket' is no type" },
-  { words: ['add', 'a'], code: 1, says: 'needs its type' },
+  { words: ['add', 'a', '--site', 'b'], code: 1, says: 'needs its type' },
+  { words: ['add', 'a', '--machines', 'b'], code: 1, says: 'a machine speaks for itself' },
   { words: ['revoke', 'nobody'], code: 1, says: 'has no credentials' },
 ]) {
   test(`machines ${words.join(' ')} ends with ${code} and says: ${says}`, async () => {

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { openAccessBook } from '../../src/acquire/access-book.ts'
+import { embeddedBroker } from '../acquire/broker-case.ts'
 
 const program = fileURLToPath(new URL('../../bin/run.mjs', import.meta.url))
 
@@ -47,4 +49,18 @@ test('without a broker it says so and names the option', async () => {
   const { code, err } = await simulate('--url', 'mqtt://127.0.0.1:1', '--for', '5s')
   expect(code).toBe(1)
   expect(err).toMatch(/no MQTT broker at mqtt:\/\/127\.0\.0\.1:1 .*--url/)
+})
+
+test('it logs in with MQTT_USERNAME and MQTT_PASSWORD', async () => {
+  const service = { username: 'fleet', password: 'fleet-password' }
+  const key = new Uint8Array(32)
+  const access = openAccessBook({ key, prefix: '', service, certificates: false, now: () => 0 })
+  const broker = await embeddedBroker({ access })
+  const options = ['--url', broker.address, '--type', 'excavator', '--for', '1s', '--speed', '60']
+  expect(await simulate(...options)).toMatchObject({ code: 1, err: expect.stringContaining('Not authorized') })
+  vi.stubEnv('MQTT_USERNAME', service.username)
+  vi.stubEnv('MQTT_PASSWORD', service.password)
+  onTestFinished(() => void vi.unstubAllEnvs())
+  expect(await simulate(...options)).toMatchObject({ code: 0, err: '' })
+  expect(broker.arrivals.length).toBeGreaterThan(0)
 })
