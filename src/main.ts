@@ -16,6 +16,7 @@ import { lengthOf } from './acquire/judge-time.ts'
 import type { Arrival } from './acquire/message.ts'
 import { openReceiptClock, type ReceiptClock } from './acquire/receipt-clock.ts'
 import { openSpool, type Spool } from './acquire/spool.ts'
+import { SpoolHolds } from './acquire/spool-holds.ts'
 import { messageKind } from './acquire/topics.ts'
 import { type Environment, isLoopback, readConfig, settingsHelp } from './config.ts'
 import { type Log, openLog } from './log.ts'
@@ -273,8 +274,10 @@ function receivingThread(
 ): ReceivingThread {
   let host: HostVerdict | undefined
   const httpLogins = openConnectionLog()
+  const holds = () => spool.full() || !spool.status().acknowledging
   return {
     async inject(messages) {
+      if (holds()) throw new SpoolHolds()
       const appended = messages.map(({ topic, bytes, receivedAt }) =>
         spool.append({
           receivedAt,
@@ -302,8 +305,7 @@ function receivingThread(
       return topic === undefined ? refuse('not_authorized') : { topic }
     },
     async take(topic, bytes) {
-      // who speaks HTTP can be told to come again, so that nothing of it waits in memory
-      if (spool.full() || !spool.status().acknowledging) throw new Error('the spool takes nothing at the moment')
+      if (holds()) throw new SpoolHolds()
       const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
       // from here on it is a message like any other
       await spool.append({ receivedAt: clock.at(Date.now()), topic, payload, qos: 1, retained: false, origin: 'mqtt' })

@@ -6,6 +6,7 @@ import type { Database } from '../records/tables.ts'
 import type { InjectedMessage } from '../threads.ts'
 import { inOrderOfIndex, markDecided, replayedReceipt } from './quarantine.ts'
 import { endBulk, entriesAhead } from './quarantine-bulk.ts'
+import { SpoolHolds } from './spool-holds.ts'
 
 export interface BulkParts {
   readonly db: Kysely<Database>
@@ -31,6 +32,7 @@ const MOST_WAITING = 20_000
 const POLL_MS = 5_000
 const RETRY_MS = 1_000
 const WAIT_MS = 100
+const SPOOL_HOLDS = new SpoolHolds().name // of an error that comes from another thread only the name is the same
 
 /** Works off bulk decisions on the quarantine one after another, also those that the last process left. */
 export function workOffBulks({ db, inject, waiting, now, log }: BulkParts): BulkWork {
@@ -61,7 +63,9 @@ export function workOffBulks({ db, inject, waiting, now, log }: BulkParts): Bulk
         else await step(bulk)
       } catch (error) {
         if (stopping.signal.aborted) return
-        log.warn({ err: error }, 'a bulk decision on the quarantine does not go on, trying again')
+        // that the spool is full is told elsewhere
+        const isHeld = error instanceof Error && error.name === SPOOL_HOLDS
+        if (!isHeld) log.warn({ err: error }, 'a bulk decision on the quarantine does not go on, trying again')
         await rest(RETRY_MS)
       }
     }

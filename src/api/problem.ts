@@ -61,6 +61,7 @@ const statusOfError: Readonly<Record<string, number>> = {
   QuarantineBytesGone: 409,
   QuarantineDecided: 409,
   TicketTransitionRefused: 409,
+  SpoolHolds: 503,
 }
 
 /** Turns whatever a route threw into problem details; nothing internal leaves the house with a 500. */
@@ -103,7 +104,8 @@ function problemOf(error: FastifyError | ApiProblem, request: FastifyRequest): P
   if (isRecordsAway(error))
     return { ...aboutStatus(503), detail: 'the records cannot be reached, try again later', instance }
   const status = error instanceof ApiProblem ? error.status : (statusOfError[error.name] ?? error.statusCode ?? 500)
-  if (status >= 500 && !(error instanceof ApiProblem)) return { ...aboutStatus(status), instance }
+  const isTold = error instanceof ApiProblem || error.name in statusOfError
+  if (status >= 500 && !isTold) return { ...aboutStatus(status), instance }
   const errors = error instanceof ApiProblem ? error.errors : undefined
   return { ...aboutStatus(status), detail: error.message, instance, ...(errors && { errors }) }
 }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { keepWithinBudget } from '../../src/acquire/quarantine-budget.ts'
+import { SpoolHolds } from '../../src/acquire/spool-holds.ts'
 import { now, runningApi } from './running-api.ts'
 import { quarantine } from './story.ts'
 
@@ -84,4 +85,16 @@ test('what lost its bytes says so, and a replay of it is a 409', async () => {
   expect(metrics).toContain('\noutrigger_quarantine_entries_stripped_total 1\n')
   expect(metrics).toMatch(/\noutrigger_quarantine_bytes 90\d{4}\n/)
   expect((await get('/quarantine?device=loud')).body.items).toHaveLength(2)
+})
+
+test('while the spool takes nothing, a replay is a 503 and the entry stays', async () => {
+  const holding = await runningApi({
+    inject: async () => {
+      throw new SpoolHolds()
+    },
+  })
+  const id = await quarantine(holding, 'machines/pump-1/telemetry', Buffer.from('{'))
+  const refused = await holding.post(`/quarantine/${id}/replay`)
+  expect(refused).toMatchObject({ status: 503, body: { detail: expect.stringContaining('try again') } })
+  expect((await holding.get(`/quarantine/${id}`)).body.state).toBe('held')
 })
