@@ -163,12 +163,17 @@ function openMarks() {
   return {
     /** Lets a batch pass as far as each value is newer than everything before it. @returns whether all are */
     pass(sets: readonly ReadingSet[]): boolean {
-      for (const { machine, measuredAt, values } of sets) {
-        const places = placesOf(machine)
-        for (const signal of values.keys()) {
-          const place = places.get(signal) ?? addPlace(places, signal)
-          if (!move(place, measuredAt)) return false
-        }
+      let measuredAt = 0
+      let places: Map<string, number>
+      let areNewer = true
+      const passOne = (_: SignalValue, signal: string) => {
+        if (!move(places.get(signal) ?? addPlace(places, signal), measuredAt)) areNewer = false
+      }
+      for (const set of sets) {
+        measuredAt = set.measuredAt
+        places = placesOf(set.machine)
+        set.values.forEach(passOne)
+        if (!areNewer) return false
       }
       return true
     },

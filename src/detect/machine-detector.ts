@@ -154,6 +154,7 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
   const runs = new Map<RulePlan, RuleRun>()
   const busy = new Set<RuleRun>()
   const judged = new Set<RuleRun>() // within the set at hand
+  let judgedAt = 0
   const alarms = new Map<GroupPlan, AlarmRun>()
   let receivedAt = state?.receivedAt ?? null
   let heardAt = state?.heardAt ?? null
@@ -245,17 +246,20 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
     noteHeard(set.receivedAt)
     if (picture.returned()) for (const run of busy) forgetDelays(run)
     judged.clear()
-    for (const [name, value] of values) {
-      const index = plan.table.indexOf.get(name)
-      if (index === undefined) continue
-      const rules = plan.bySignal[index] as readonly RulePlan[]
-      if (rules.length === 0) continue
-      const track = picture.track(index) as SignalTrack
-      for (const rule of rules) judgeReading(rule, track, value, at)
-    }
+    judgedAt = at
+    values.forEach(judgeValue)
     if (isNewest) for (const run of busy) if (!judged.has(run)) judgeBetween(run, at)
     settleChanges(set.receivedAt)
     if (isNewest && faultCodes.waits()) out.push(...faultCodes.pass(at, set.receivedAt))
+  }
+
+  function judgeValue(value: SignalValue, name: string): void {
+    const index = plan.table.indexOf.get(name)
+    if (index === undefined) return
+    const rules = plan.bySignal[index] as readonly RulePlan[]
+    if (rules.length === 0) return
+    const track = picture.track(index) as SignalTrack
+    for (const rule of rules) judgeReading(rule, track, value, judgedAt)
   }
 
   /** The signal itself was read. */

@@ -133,6 +133,7 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
   let offline = state?.offline ?? false
   let offlineAt = state?.offlineAt ?? null
   let returned = false
+  let takenAt = 0
   let modeToldAt = Number.POSITIVE_INFINITY
 
   return {
@@ -156,10 +157,8 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
       if (returned) heldFrom = measuredAt
       offline = false
       if (!(measuredAt < newest)) newest = measuredAt
-      for (const [name, value] of values) {
-        const index = indexOf.get(name)
-        if (index !== undefined) takeValue(index, value, measuredAt)
-      }
+      takenAt = measuredAt
+      values.forEach(takeNamed)
     },
 
     status(measuredAt, online) {
@@ -200,6 +199,11 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
         signals: known,
       }
     },
+  }
+
+  function takeNamed(value: SignalValue, name: string): void {
+    const index = indexOf.get(name)
+    if (index !== undefined) takeValue(index, value, takenAt)
   }
 
   function takeValue(index: number, value: SignalValue, at: number): void {
