@@ -1,5 +1,5 @@
 import { MESSAGE_KINDS, type MessageKind, type SpooledMessage } from './message.ts'
-import { bearsSets, TALLY_PLACES, tallyPlace } from './message-tally.ts'
+import { bearingSets, bearsSets, TALLY_PLACES, tallyPlace } from './message-tally.ts'
 
 /**
  * Everything is counted, in reading sets: at any moment received = stored + duplicate + quarantined + waiting.
@@ -26,13 +26,8 @@ export function openReceipts(shared = new SharedArrayBuffer((TALLY_PLACES + 1) *
   return {
     shared,
     add(tally) {
-      let bearing = 0
-      for (const [place, count] of tally.entries()) {
-        if (count === 0) continue
-        Atomics.add(counts, place, BigInt(count))
-        if (bearsSets(MESSAGE_KINDS[Math.floor(place / 3)] ?? 'other')) bearing += count
-      }
-      Atomics.add(counts, SET_BEARING_PLACE, BigInt(bearing))
+      for (const [place, count] of tally.entries()) if (count > 0) Atomics.add(counts, place, BigInt(count))
+      Atomics.add(counts, SET_BEARING_PLACE, BigInt(bearingSets(tally)))
     },
     bearingSets: () => Number(Atomics.load(counts, SET_BEARING_PLACE)),
     messages: () =>

@@ -21,13 +21,14 @@ export function bearsSets(kind: MessageKind): boolean {
   return kind === 'telemetry' || kind === 'other'
 }
 
+export function placeBearsSets(place: number): boolean {
+  return bearsSets(MESSAGE_KINDS[Math.floor(place / 3)] ?? 'other')
+}
+
 /** How many of the messages bear sets. */
 export function bearingSets(tally: Uint32Array | Float64Array): number {
   let bearing = 0
-  for (const [index, kind] of MESSAGE_KINDS.entries()) {
-    if (!bearsSets(kind)) continue
-    for (let place = index * 3; place < index * 3 + 3; place++) bearing += tally[place] ?? 0
-  }
+  for (const [place, count] of tally.entries()) if (placeBearsSets(place)) bearing += count
   return bearing
 }
 

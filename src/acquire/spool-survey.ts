@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync } from 'node:fs'
-import { addTally, lifetimeTally, tallyPlace } from './message-tally.ts'
+import { addTally, bearingSets, lifetimeTally, placeBearsSets, tallyPlace } from './message-tally.ts'
 import { openCursor } from './spool-cursor.ts'
 import { headTally, isHead, nextOrdinal, recordKind, recordOrdinal, type Segment } from './spool-format.ts'
 
@@ -42,8 +42,8 @@ function surveySegment(
 
     while (cursor.next()) {
       const { buffer, offset } = cursor
+      if (cursor.position > to) break
       const head = isHead(buffer, offset)
-      if (cursor.position >= to && !(head && cursor.position === to)) break
       const ordinal = recordOrdinal(buffer, offset)
       count(LOST_PLACE, lostBetween(expected, ordinal))
       if (head) tally = headTally(buffer, offset)
@@ -119,8 +119,17 @@ function surveyEnd(segments: readonly Segment[]): { end: number; tally: Float64A
   return { end, tally: undefined }
 }
 
+/** What came between two tallies; exact in the messages that bear sets, although nobody knows of which kind lost ones were. */
 function difference(later: Float64Array, earlier: Float64Array): Float64Array {
-  return later.map((count, place) => Math.max(0, count - (earlier[place] ?? 0)))
+  const between = later.map((count, place) => Math.max(0, count - (earlier[place] ?? 0)))
+  let tooMany = bearingSets(between) - (bearingSets(later) - bearingSets(earlier))
+  for (const [place, count] of between.entries()) {
+    if (!placeBearsSets(place)) continue
+    const less = Math.min(count, tooMany)
+    between[place] = count - less
+    tooMany -= less
+  }
+  return between
 }
 
 /** @param ordinal of the message at `from`; −1: not known */

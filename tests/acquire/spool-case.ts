@@ -4,11 +4,19 @@ import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
 import type { SpooledMessage } from '../../src/acquire/message.ts'
 import { type Incoming, openSpool, type Spool, type SpoolOptions } from '../../src/acquire/spool.ts'
+import { nodeDisk, type SpoolDisk } from '../../src/acquire/spool-disk.ts'
 import { openSpoolReader } from '../../src/acquire/spool-reader.ts'
 import { messageKind } from '../../src/acquire/topics.ts'
 import { openLog } from '../../src/log.ts'
 
 export const log = openLog('test', 'silent')
+
+/** Waits for no medium; for what a test only wants to find there. */
+export const unsyncedDisk: SpoolDisk = {
+  ...nodeDisk,
+  create: async (path) => ({ ...(await nodeDisk.create(path)), datasync: async () => {} }),
+  syncFolder: async () => {},
+}
 
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'outrigger acquire '))

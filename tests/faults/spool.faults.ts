@@ -2,8 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { nodeDisk } from '../../src/acquire/spool-disk.ts'
-import { incoming, spoolIn } from '../acquire/spool-case.ts'
+import { incoming, spoolIn, unsyncedDisk } from '../acquire/spool-case.ts'
 import { holdRecords, outcomes, partOf } from '../service/held-records.ts'
 import {
   connectClient,
@@ -34,11 +33,7 @@ async function introduce(service: RunningService): Promise<void> {
 
 /** Adds messages of all machines in turn, without waiting for the disk. @returns how many */
 async function fillSpool(folder: string, bytes: number): Promise<number> {
-  const unsynced = {
-    ...nodeDisk,
-    create: async (path: string) => ({ ...(await nodeDisk.create(path)), datasync: async () => {} }),
-  }
-  const spool = await spoolIn(folder, { disk: unsynced, budgetBytes: 2 * bytes, segmentBytes: 16 << 20 })
+  const spool = await spoolIn(folder, { disk: unsyncedDisk, budgetBytes: 2 * bytes, segmentBytes: 16 << 20 })
   const from = spool.committed
   let messages = 0
   for (; spool.committed - from < bytes; messages++) {
