@@ -15,15 +15,15 @@ export interface StoredCount {
 /** The query may take what the machine has; the service is not running. */
 const MEMORY_MB = 2_048
 
-const IDENTITIES = 'SELECT count(*)::DOUBLE FROM (SELECT DISTINCT machine, measured_at FROM reading WHERE signal = $id)'
-const BEYOND_ONE = `
-  SELECT coalesce(sum(copies - 1), 0)::DOUBLE FROM (
-    SELECT count(*) AS copies FROM reading WHERE signal = $id GROUP BY machine, measured_at HAVING copies > 1)`
-const ACKNOWLEDGED_AND_THERE = `
-  SELECT count(*)::DOUBLE FROM (
-    SELECT DISTINCT reading.machine, reading.measured_at
-    FROM acknowledged JOIN machine USING (name) JOIN reading ON reading.machine = machine.id
-    WHERE reading.signal = $id AND reading.measured_at BETWEEN acknowledged.first AND acknowledged.last)`
+/** One pass over what stands under a signal; a machine's acknowledged runs do not overlap. */
+const COUNT = `
+  WITH stored AS (
+    SELECT machine, measured_at, count(*) AS copies FROM reading WHERE signal = $id GROUP BY machine, measured_at
+  ), due AS (
+    SELECT machine.id AS machine, first, last FROM acknowledged JOIN machine USING (name)
+  )
+  SELECT count(*)::DOUBLE, coalesce(sum(copies - 1), 0)::DOUBLE, count(due.machine)::DOUBLE
+  FROM stored LEFT JOIN due ON due.machine = stored.machine AND stored.measured_at BETWEEN due.first AND due.last`
 
 /**
  * Counts by query what is in a telemetry file that no service holds.
@@ -50,18 +50,17 @@ export async function countStored(
       { kind: 'number', values: acknowledged.map(({ to }) => startMs + (to - 1) * STEP_MS) },
     ])
     const due = acknowledged.reduce((sum, { from, to }) => sum + to - from, 0)
-    const ids = new Map(await rowsOf<readonly [string, number]>(writer, 'SELECT name, id FROM signal'))
-    const count = async (sql: string, id: number) => (await rowsOf<readonly [number]>(writer, sql, { id }))[0]?.[0] ?? 0
-
+    const counted = new Map<string, { identities: number; acknowledged: number }>()
     let duplicated = 0
-    for (const id of ids.values()) duplicated += await count(BEYOND_ONE, id)
-    let messages = Number.POSITIVE_INFINITY
-    let lost = 0
-    for (const signal of signals) {
-      const id = ids.get(signal) ?? -1
-      messages = Math.min(messages, await count(IDENTITIES, id))
-      lost = Math.max(lost, due - (await count(ACKNOWLEDGED_AND_THERE, id)))
+    for (const [id, name] of await rowsOf<readonly [number, string]>(writer, 'SELECT id, name FROM signal')) {
+      const [row] = await rowsOf<readonly [identities: number, beyondOne: number, kept: number]>(writer, COUNT, { id })
+      const [identities = 0, beyondOne = 0, kept = 0] = row ?? []
+      counted.set(name, { identities, acknowledged: kept })
+      duplicated += beyondOne
     }
+    const every = signals.map((name) => counted.get(name) ?? { identities: 0, acknowledged: 0 })
+    const messages = Math.min(...every.map(({ identities }) => identities))
+    const lost = due - Math.min(...every.map((one) => one.acknowledged))
     return { messages, lost, duplicated }
   } finally {
     engine.close()

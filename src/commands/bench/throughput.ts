@@ -62,7 +62,7 @@ export async function measureThroughput(whole: Run): Promise<StoredCount | undef
   } finally {
     await service.stop()
   }
-  return countMessages(counting, service, ledger)
+  return countMessages(whole, service, ledger)
 }
 
 type Publishers = { readonly machines: readonly string[]; readonly window: number }
