@@ -1,19 +1,9 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
-import type { BaseLogger, Logger } from 'pino'
-import { openAccessKey } from '../acquire/access-key.ts'
-import { credentialRoutes } from '../api/credentials.ts'
-import { fleetRoutes } from '../api/fleet.ts'
-import { machineRoutes } from '../api/machines.ts'
+import type { Logger } from 'pino'
 import type { Problem } from '../api/problem.ts'
-import { buildServer } from '../api/server.ts'
-import { openCatalogue } from '../catalogue/open.ts'
 import { readConfig } from '../config.ts'
-import { holdDataFolder, readHolder } from '../records/data-folder.ts'
-import { startEmbeddedPostgres } from '../records/embedded-postgres.ts'
-import { migrate } from '../records/migrate.ts'
-import { openRecords } from '../records/records.ts'
-import { version } from '../version.ts'
+import { readHolder } from '../records/data-folder.ts'
 
 /** The API for what concerns machines and who may log in. */
 export interface FleetApi {
@@ -63,19 +53,20 @@ export async function reachFleetApi({ url, needs, log }: FleetApiOptions): Promi
   if (needs === 'service') throw new ApiRefused(`no service runs on ${folder} (OUTRIGGER_DATA), and only it knows that`)
   if (needs === 'records' && !existsSync(folder))
     throw new ApiRefused(`nothing has run in ${folder} yet (OUTRIGGER_DATA)`)
-  return localApi(folder, log)
+  const { openFleetRecords } = await import('./fleet-records.ts') // a server and a database, which few calls need
+  return openFleetRecords(folder, log)
 }
 
 type Payload = { readonly 'content-type': string; readonly bytes: string | Buffer } | undefined
 
-function payloadOf(body: object | Buffer | undefined): Payload {
+export function payloadOf(body: object | Buffer | undefined): Payload {
   if (body === undefined) return undefined
   if (Buffer.isBuffer(body)) return { 'content-type': 'text/csv', bytes: body }
   return { 'content-type': 'application/json', bytes: JSON.stringify(body) }
 }
 
 /** @throws {ApiRefused} */
-function answerOf<T>(status: number, text: string): T {
+export function answerOf<T>(status: number, text: string): T {
   const isJson = text.startsWith('{')
   if (status < 300 && isJson) return JSON.parse(text) as T
   if (status === 401) throw new ApiRefused('the service wants its API token: set OUTRIGGER_API_TOKEN', status)
@@ -102,57 +93,6 @@ function remoteApi(address: string): FleetApi {
     },
     leave: async () => {},
   }
-}
-
-/** The same routes over the same records, without a service around them: the next start takes over what is changed. */
-async function localApi(folder: string, log: Logger): Promise<FleetApi> {
-  const config = readConfig(process.env)
-  const hold = await holdDataFolder(folder)
-  const ends: (() => Promise<unknown>)[] = [() => hold.release()]
-  const leave = async () => {
-    for (const end of ends.splice(0).reverse()) await end()
-  }
-  try {
-    const connection = config.DATABASE_URL ?? (await startPostgres(folder, log, ends))
-    const records = await openRecords(connection)
-    ends.push(() => records.close())
-    await migrate(records.pool)
-    const parts = {
-      db: records.db,
-      catalogue: openCatalogue(config),
-      accessKey: await openAccessKey(folder),
-      refresh: async () => {},
-      refreshAccess: async () => {},
-      moveHistory: async () => Promise.reject(new Error('only the running service moves history')),
-      movesPlanned: () => {},
-      changed: () => {},
-      now: () => Date.now(),
-    }
-    const routes = [machineRoutes(parts), fleetRoutes(parts), credentialRoutes(parts)]
-    const app = await buildServer({ log, token: undefined, version }, [], routes)
-    ends.push(() => app.close())
-    return {
-      async ask(method, path, body) {
-        const payload = payloadOf(body)
-        const answer = await app.inject({
-          method,
-          url: `/api/v1${path}`,
-          ...(payload && { headers: { 'content-type': payload['content-type'] }, payload: payload.bytes }),
-        })
-        return answerOf(answer.statusCode, answer.body)
-      },
-      leave,
-    }
-  } catch (error) {
-    await leave()
-    throw error
-  }
-}
-
-async function startPostgres(folder: string, log: BaseLogger, ends: (() => Promise<unknown>)[]) {
-  const postgres = await startEmbeddedPostgres({ folder, log })
-  ends.push(() => postgres.stop())
-  return postgres.connection
 }
 
 /** Every page of a list. @param path with its filters, where it has any */
