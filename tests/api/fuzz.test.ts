@@ -50,7 +50,9 @@ type Schema = {
   required?: string[]
 }
 
-test('no request that can be built from the description is answered with a 500, and each answer is as described', async () => {
+test('no request that can be built from the description is answered with a 500, and each answer is as described', {
+  timeout: 120_000,
+}, async () => {
   const random = seeded(42)
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T
 
