@@ -20,7 +20,12 @@ import { tcpProxy } from './tcp-proxy.ts'
 
 const telemetry = 'machines/pump-1/telemetry'
 
-function externalBrokerContract(name: string, makeBroker: () => Promise<TestServer>) {
+interface Peculiarities {
+  /** Whether the broker sends what waited in a session before what is new; otherwise side by side. */
+  readonly oldBeforeNew: boolean
+}
+
+function externalBrokerContract(name: string, makeBroker: () => Promise<TestServer>, { oldBeforeNew }: Peculiarities) {
   test(`${name}: what machines and gateways send arrives, and nothing else`, async () => {
     const broker = await makeBroker()
     const ours = front(broker)
@@ -159,8 +164,8 @@ function externalBrokerContract(name: string, makeBroker: () => Promise<TestServ
     const connections = network.connections()
     const large = 'x'.repeat(100_000)
     for (let i = 0; i < 400; i++) await machine.publishAsync(telemetry, large, { qos: 1 })
-    await delay(3_000)
-    expect(taken).toBeGreaterThan(15e6)
+    await until(() => taken > 15e6)
+    await delay(3_000) // thrice as long as it takes for a ping
     expect(taken).toBeLessThan(18e6)
 
     goOn()
@@ -231,7 +236,7 @@ function externalBrokerContract(name: string, makeBroker: () => Promise<TestServ
     expect([...first.texts(), ...second.texts()]).toEqual(Array.from({ length: 20 }, (_, i) => String(i)))
   })
 
-  test(`${name}: a network that delays, cuts and halves loses nothing and keeps the order`, async () => {
+  test(`${name}: a network that delays, cuts and halves loses nothing`, async () => {
     const broker = await makeBroker()
     const network = await tcpProxy(broker)
     const ours = front(network)
@@ -255,7 +260,9 @@ function externalBrokerContract(name: string, makeBroker: () => Promise<TestServ
     network.cut()
     network.mend()
     await until(() => new Set(ours.texts()).size === 400)
-    expect([...new Set(ours.texts())]).toEqual(Array.from({ length: 400 }, (_, i) => String(i)))
+    const first = [...new Set(ours.texts())].map(Number)
+    if (!oldBeforeNew) first.sort((a, b) => a - b)
+    expect(first).toEqual(Array.from({ length: 400 }, (_, i) => i))
   })
 }
 
@@ -275,10 +282,10 @@ function packetTypes(bytes: Buffer): number[] {
   return types
 }
 
-describe('an MQTT 3.1.1 broker', () => externalBrokerContract('aedes', () => aedesServer()))
+describe('an MQTT 3.1.1 broker', () => externalBrokerContract('aedes', () => aedesServer(), { oldBeforeNew: false }))
 
 describe.skipIf(!hasMosquitto)('Mosquitto as we ship its configuration, MQTT 5', () => {
-  externalBrokerContract('mosquitto', () => mosquittoServer())
+  externalBrokerContract('mosquitto', () => mosquittoServer(), { oldBeforeNew: true })
 
   test('processes of a group share what arrives, and a session of the time before gets nothing twice', async () => {
     const broker = await mosquittoServer()
