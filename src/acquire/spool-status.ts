@@ -17,8 +17,8 @@ interface SpoolState {
   readonly budgetBytes: number
   /** Of the disk. */
   readonly freeBytes: number
-  /** The budget is used up. */
-  readonly held: boolean
+  /** Why nothing more is written: the budget is used up, or what is left of the disk is for others. */
+  readonly held: 'budget' | 'disk' | undefined
   /** Of the last write. */
   readonly failure: Error | undefined
   /** For how long the disk has not answered. */
@@ -41,6 +41,8 @@ function noteOf(state: SpoolState): string | undefined {
   if (silentMs >= SILENT_MS)
     return `the disk has not answered for ${Math.round(silentMs / 1000)} s. Nothing is acknowledged until it does`
   const filling = `${size(waitingBytes)} of OUTRIGGER_SPOOL_BYTES (${size(budgetBytes)}) wait to be stored`
+  if (held === 'disk')
+    return `the disk has ${size(freeBytes)} left, which the store and the records need to work off ${size(waitingBytes)} of the spool. Nothing is acknowledged until there is more`
   if (held) return `full: ${filling}. Nothing is acknowledged until there is room`
   if (waitingBytes >= budgetBytes * WARN_AT)
     return `${percent(waitingBytes, budgetBytes)} full: ${filling}. At 100 % acknowledgements stop`

@@ -85,6 +85,9 @@ const SEGMENTS_OF_BUDGET = 16 // so that room comes in small steps
 const ROOM_AGAIN = 0.95 // of the budget: below it, a spool that was full goes on
 const GROUP_BYTES = 1 << 20 // a message larger than that is a group of its own
 const FULL_BYTES = 32 << 20 // waiting to become durable
+/** So much of the disk is left to the store and the records: without it they could not work off what waits here. */
+const RESERVE_BYTES = 256 << 20
+const BESIDE_RESERVE_BYTES = 128 << 20 // may wait all the same
 const KEPT_TOPICS = 20_000
 const KEPT_TOPIC_LENGTH = 256 // longer ones are nobody's, and would take memory
 
@@ -112,7 +115,7 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
   let spare: SpoolGroup | undefined
   let unsafeBytes = 0 // appended, not yet durable
   let full = false
-  let held = false // the budget is used up
+  let held: 'budget' | 'disk' | undefined // why nothing more is written
   let failure: Error | undefined // of the last write
   let writingSince: number | undefined // performance.now()
   let freeBytes = await disk.freeBytes(folder).catch(() => Number.POSITIVE_INFINITY)
@@ -149,25 +152,32 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
 
   const workedOff = () => released >= committed
 
-  const fits = (bytes: number) => {
-    const limit = held ? budgetBytes * ROOM_AGAIN : budgetBytes
-    return workedOff() || segments.waitingBytes() + bytes <= limit
+  /** What is in the way of so many bytes more. */
+  const obstacle = (bytes: number): typeof held => {
+    if (workedOff()) return undefined
+    const after = segments.waitingBytes() + bytes
+    if (after > (held === 'budget' ? budgetBytes * ROOM_AGAIN : budgetBytes)) return 'budget'
+    return freeBytes < RESERVE_BYTES && after > BESIDE_RESERVE_BYTES ? 'disk' : undefined
   }
 
-  /** Waits until the budget has room for the group. @returns false where the spool was closed before */
+  /** Waits until there is room for the group. @returns false where the spool was closed before */
   const awaitRoom = async (group: SpoolGroup): Promise<boolean> => {
-    while (!fits(group.used)) {
+    for (let found = obstacle(group.used); found; found = obstacle(group.used)) {
       if (closed) return false
-      if (!held) log.error({ folder, budgetBytes }, 'spool is full, nothing is acknowledged until there is room')
-      held = true
+      if (!held)
+        log.error({ folder, budgetBytes, freeBytes }, 'spool is full, nothing is acknowledged until there is room')
+      held = found
+      if (found === 'disk') await segments.trim(Number.POSITIVE_INFINITY)
       await wait(RETRY_MS)
+      if (found === 'disk') await lookAtDisk()
     }
     if (held) log.info({ folder }, 'spool has room again')
-    held = false
+    held = undefined
     return true
   }
 
   const beginSegment = async (base: number): Promise<OpenSegment> => {
+    void lookAtDisk()
     const file = await disk.create(segmentPath(folder, base))
     return { file, base, size: 0 }
   }

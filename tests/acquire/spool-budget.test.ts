@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, onTestFinished, test, vi } from 'vitest'
 import type { Spool } from '../../src/acquire/spool.ts'
-import { incoming, readAll, spoolIn, temporaryFolder, texts } from './spool-case.ts'
+import { incoming, readAll, spoolIn, temporaryFolder, texts, unsyncedDisk } from './spool-case.ts'
 
 const KIB = 1024
 
@@ -104,6 +104,18 @@ test('while it holds it says that it is full before memory grows, and calls when
   await hasRoom
   expect(spool.full()).toBe(false)
   await Promise.all(appended)
+})
+
+test('a disk that is nearly full is left to those who work off the spool, and to 128 MiB of it', async () => {
+  const folder = temporaryFolder()
+  let freeBytes = 200 << 20
+  const spool = await spoolIn(folder, { disk: { ...unsyncedDisk, freeBytes: async () => freeBytes } })
+  const { taken, waiting } = await fill(spool, 1 << 20)
+  expect(taken.length).toBe(127)
+  expect(spool.status().note).toContain('the disk has 200 MiB left')
+  freeBytes = 300 << 20
+  await waiting
+  expect(spool.status()).toMatchObject({ acknowledging: true })
 })
 
 const mounted = mountSmall()

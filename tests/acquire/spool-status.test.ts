@@ -7,7 +7,7 @@ const well = {
   historyBytes: 32 * MIB,
   budgetBytes: 1_000 * MIB,
   freeBytes: 50_000 * MIB,
-  held: false,
+  held: undefined,
   failure: undefined,
   silentMs: 0,
 }
@@ -21,7 +21,18 @@ for (const { name, state, acknowledging, note } of [
     acknowledging: true,
     note: /^80 % full: 800 MiB of .*\(1000 MiB\)/,
   },
-  { name: 'full', state: { waitingBytes: 999 * MIB, held: true }, acknowledging: false, note: /^full: 999 MiB/ },
+  {
+    name: 'full',
+    state: { waitingBytes: 999 * MIB, held: 'budget' as const },
+    acknowledging: false,
+    note: /^full: 999 MiB/,
+  },
+  {
+    name: 'what is left of the disk is for others',
+    state: { freeBytes: 90 * MIB, held: 'disk' as const },
+    acknowledging: false,
+    note: /^the disk has 90 MiB left, .* work off 10 MiB/,
+  },
   { name: 'the disk fails', state: { failure: new Error('EIO: i/o error') }, acknowledging: false, note: /EIO/ },
   { name: 'the disk hangs', state: { silentMs: 4_100 }, acknowledging: false, note: /not answered for 4 s/ },
   { name: 'a slow disk', state: { silentMs: 900 }, acknowledging: true, note: undefined },
