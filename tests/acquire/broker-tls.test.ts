@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
@@ -72,6 +73,27 @@ test('a certificate that we trust is a log-in; a machine may still publish only 
   expect(broker.arrivals).toHaveLength(1)
   expect(broker.connectionsOf('pump-1').at(-1)?.reason).toBe('not_authorized')
 })
+
+for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+  test(`a session of ${maxVersion} that is resumed is still that of the certificate`, async () => {
+    const broker = await certifiedBroker({})
+    const options = { ...addressOf(broker), ca: pem('ca.pem'), ...certificateOf('pump-1'), maxVersion }
+    const returnCode = async (session?: Buffer) => {
+      const socket = connectTls({ ...options, ...(session && { session }) })
+      onTestFinished(() => void socket.destroy())
+      const next = new Promise<Buffer>((done) => socket.once('session', done))
+      socket.write(connectPacket('modem'))
+      const [connack] = (await once(socket, 'data')) as [Buffer]
+      const isResumed = socket.isSessionReused()
+      const made = await Promise.race([next, new Promise<undefined>((done) => setTimeout(done, 500, undefined))])
+      socket.destroy()
+      return { code: connack[3], isResumed, session: made }
+    }
+    const first = await returnCode()
+    expect(first).toMatchObject({ code: 0, isResumed: false })
+    expect(await returnCode(first.session)).toMatchObject({ code: 0, isResumed: true })
+  })
+}
 
 test('where certificates are optional, a secret does as well, and nothing does not', async () => {
   const broker = await certifiedBroker({})
