@@ -44,6 +44,8 @@ const DRAIN_MS = 5_000 // a subscriber that reads nothing for so long is cut off
 const MAX_FORWARDS = 5_000 // messages of machines on their way to subscribers; what comes beyond is not forwarded
 const CLOSE_MS = 1_500
 const WATCH_MS = 1_000
+/** Read and not taken yet, of all connections; beyond it none is read. */
+const MAX_HELD_BYTES = 64 << 20
 const OF_LATE_MS = 2_000
 /** A fleet that has lost us comes back at once, with more connections than systems keep waiting by default. */
 const BACKLOG = 4_096
@@ -118,24 +120,17 @@ export async function startEmbeddedBroker(options: EmbeddedBrokerOptions): Promi
     }
   })
 
-  let allPaused = false
-  const pauseWhenFull = () => {
-    if (!options.full()) return false
-    // all of them at once, or each would read another chunk before it notices
-    if (!allPaused) for (const connection of limits.all()) connection.pauseReading()
-    allPaused = true
-    return true
-  }
   options.onRoom(() => {
-    allPaused = false
-    for (const connection of limits.all()) connection.goOn()
+    for (const connection of limits.all()) connection.roomAgain()
   })
-
+  const { holding, crowded } = watchHeldBytes(limits)
   const large = openLargePackets((but) => othersSend(limits, but))
   const inlet: Inlet = {
     accept,
     large,
-    full: pauseWhenFull,
+    full: options.full,
+    holding,
+    crowded,
     maxPacketBytes,
     heard,
     passOn,
@@ -258,6 +253,25 @@ function openConnections(limits: ConnectionLimits): number {
   let open = 0
   for (const { isOpen } of limits.all()) if (isOpen) open++
   return open
+}
+
+/** Where nothing goes on, each connection holds what it has read last. Many of them must not fill the memory. */
+function watchHeldBytes(limits: ConnectionLimits): Pick<Inlet, 'holding' | 'crowded'> {
+  let held = 0
+  let crowded = false
+  return {
+    holding(bytes) {
+      held += bytes
+      if (!crowded && held > MAX_HELD_BYTES) {
+        crowded = true
+        for (const connection of limits.all()) connection.pauseReading()
+      } else if (crowded && held < MAX_HELD_BYTES / 2) {
+        crowded = false
+        for (const connection of limits.all()) connection.goOn()
+      }
+    },
+    crowded: () => crowded,
+  }
 }
 
 function othersSend(limits: ConnectionLimits, but: MqttConnection): boolean {

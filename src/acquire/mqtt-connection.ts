@@ -22,8 +22,12 @@ import { acknowledgements, type MessageGroup, UndurableMessages } from './undura
 /** What all connections of a broker have in common. */
 export interface Inlet {
   readonly accept: Accept
-  /** Whether nothing more is to be read from any connection, until `goOn` is called. */
+  /** Whether no message is to be taken, until `roomAgain` is called. */
   full(): boolean
+  /** So many bytes more were read and have to wait in memory; fewer, where it is negative. */
+  holding(bytes: number): void
+  /** Whether so much is held that nothing more is to be read from anybody, until `goOn` is called. */
+  crowded(): boolean
   readonly maxPacketBytes: number
   readonly large: LargePackets
   /** Whether anybody hears what is sent under a topic: only then it is passed on when it is durable. */
@@ -92,6 +96,7 @@ export class MqttConnection extends Duplex {
   #chunk: Buffer | undefined
   #at = 0
   #working = false
+  #heldBytes = 0 // of the chunk, while it waits
   #paused = false
   #ended = false
   #partial: PartialPacket | undefined
@@ -101,9 +106,10 @@ export class MqttConnection extends Duplex {
     (error) => this.#refuse('not_durable', error.message),
   )
   #drainTimer: NodeJS.Timeout | undefined
-  #heldBackTimer: NodeJS.Timeout | undefined
+  #paceTimer: NodeJS.Timeout | undefined
   #isPaced = false // the packet at hand was let through by the pace
-  #awaitsTurn = false // with a large packet
+  /** What the PUBLISH at hand waits for: room in the spool, messages before it, its identity's pace, its turn as a large one. */
+  #awaits: 'room' | 'durable' | 'pace' | 'turn' | undefined
 
   readonly #topics = openKnownTopics()
 
@@ -183,8 +189,9 @@ export class MqttConnection extends Duplex {
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     clearTimeout(this.#drainTimer)
-    clearTimeout(this.#heldBackTimer)
+    clearTimeout(this.#paceTimer)
     this.#chunk = undefined
+    this.#hold(0)
     this.#partial = undefined
     if (error || this.#socket.writableLength === 0) this.#socket.destroy()
     else this.#endSocket() // it is being told why
@@ -220,26 +227,35 @@ export class MqttConnection extends Duplex {
     }
     this.#working = false
     if (this.destroyed) return
+    this.#hold(this.#chunk ? this.#chunk.length - this.#at : 0)
     if (this.#chunk) this.pauseReading()
     else if (this.#ended && !this.#libraryIsBusy) this.cut('lost')
-    else if (this.#paused && !this.#mustWait()) this.#resume()
+    else if (this.#paused && !this.#mustWait() && !this.#inlet.crowded()) this.#resume()
   }
 
   #mustWait(): boolean {
-    return (
-      this.#libraryIsBusy ||
-      this.#inlet.full() ||
-      this.#undurable.bytes >= MAX_UNDURABLE_BYTES ||
-      this.#drainTimer !== undefined ||
-      this.#heldBackTimer !== undefined ||
-      this.#awaitsTurn ||
-      this.destroyed
-    )
+    return this.#libraryIsBusy || this.#awaits !== undefined || this.#drainTimer !== undefined || this.destroyed
+  }
+
+  #hold(bytes: number): void {
+    if (bytes === this.#heldBytes) return
+    this.#inlet.holding(bytes - this.#heldBytes)
+    this.#heldBytes = bytes
+  }
+
+  /** The spool takes messages again. */
+  roomAgain(): void {
+    this.#goOnFrom('room')
   }
 
   /** Its large packet may go on. */
   takeTurn(): void {
-    this.#awaitsTurn = false
+    this.#goOnFrom('turn')
+  }
+
+  #goOnFrom(awaited: 'room' | 'durable' | 'pace' | 'turn'): void {
+    if (this.#awaits !== awaited) return
+    this.#awaits = undefined
     this.goOn()
   }
 
@@ -323,18 +339,19 @@ export class MqttConnection extends Duplex {
 
   #mayGather(first: number, packetBytes: number): boolean {
     if (packetBytes < LARGE_BYTES || first >> 4 !== PUBLISH) return true
-    this.#awaitsTurn = !this.#inlet.large.reserve(this, packetBytes)
-    return !this.#awaitsTurn
+    if (this.#inlet.large.reserve(this, packetBytes)) return true
+    this.#awaits = 'turn'
+    return false
   }
 
-  /** Whether a PUBLISH may be taken now, by the pace of its identity and by its size. */
+  /** Whether a PUBLISH may be taken now. Other packets pass: who waits for its acknowledgement still asks whether we are there. */
   #mayPass(packetBytes: number): boolean {
-    if (!this.#isPaced && this.#isHeldBack()) return false
-    this.#isPaced = true
-    this.#awaitsTurn = packetBytes >= LARGE_BYTES && !this.#inlet.large.pass(this)
-    if (this.#awaitsTurn) return false
-    this.#isPaced = false
-    return true
+    if (this.#inlet.full()) this.#awaits = 'room'
+    else if (this.#undurable.bytes >= MAX_UNDURABLE_BYTES) this.#awaits = 'durable'
+    else if (!this.#isPaced && this.#isHeldBack()) this.#awaits = 'pace'
+    else if (packetBytes >= LARGE_BYTES && !this.#inlet.large.pass(this)) this.#awaits = 'turn'
+    this.#isPaced = this.#awaits === 'turn'
+    return this.#awaits === undefined
   }
 
   /** @returns whether the library has to take it: at QoS 2 */
@@ -365,7 +382,7 @@ export class MqttConnection extends Duplex {
     for (const { topic, payload, retained } of group.heard) this.#inlet.passOn(topic, payload, retained)
     if (this.destroyed) return
     if (group.ids.length > 0 && !this.#socket.write(acknowledgements(group.ids))) this.#awaitDrain()
-    if (this.#paused) this.goOn()
+    this.#goOnFrom('durable')
   }
 
   /** A client that sends without reading must not fill our memory with acknowledgements. */
@@ -386,13 +403,7 @@ export class MqttConnection extends Duplex {
     const wasTold = now - this.#heldBackAt < TELL_AGAIN_MS
     if (!wasTold) this.#heldBackAt = now
     this.#inlet.heldBack(this, wasTold)
-    this.#heldBackTimer = setTimeout(
-      () => {
-        this.#heldBackTimer = undefined
-        this.goOn()
-      },
-      Math.max(ms, SHORTEST_WAIT_MS),
-    )
+    this.#paceTimer = setTimeout(() => this.#goOnFrom('pace'), Math.max(ms, SHORTEST_WAIT_MS))
     return true
   }
 

@@ -5,7 +5,7 @@ import type { Access, IdentityLimits } from '../../src/acquire/access.ts'
 import type { EmbeddedBrokerOptions } from '../../src/acquire/embedded-broker.ts'
 import { client, closed, embeddedBroker, rawSocket, until } from './broker-case.ts'
 import { brokerDefaults } from './broker-defaults.ts'
-import { connectPacket, publishHead, publishPacket } from './mqtt-bytes.ts'
+import { connectPacket, packet, publishHead, publishPacket } from './mqtt-bytes.ts'
 
 const topic = 'machines/pump-1/telemetry'
 
@@ -28,16 +28,15 @@ function limited(limits: Partial<IdentityLimits>): Access {
   }
 }
 
-/** A client on a bare socket that is connected, and the acknowledgements that it was sent. */
+/** A client on a bare socket that is connected, and what it was answered since. */
 async function bareClient(port: number, clientId: string, keepAliveSeconds = 0) {
   const socket = await rawSocket(port)
   socket.write(connectPacket(clientId, { username: clientId, keepAliveSeconds }))
   await once(socket, 'data')
-  let bytes = 0
-  socket.on('data', (chunk: Buffer) => {
-    bytes += chunk.length
-  })
-  return Object.assign(socket, { acknowledged: () => bytes / 4 })
+  const chunks: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+  const answered = () => Buffer.concat(chunks)
+  return Object.assign(socket, { answered, acknowledged: () => answered().length / 4 })
 }
 
 /** Its connection ends without an answer. */
@@ -169,7 +168,7 @@ test('while nothing becomes durable, a connection is read only so far, and goes 
   expect(broker.arrivals).toHaveLength(2_000)
 })
 
-test('when the spool is full no connection is read, and all go on when it has room', async () => {
+test('when the spool is full no message is taken, clients are answered all the same, and all goes on when it has room', async () => {
   let full = true
   let onRoom = () => {}
   const broker = await embeddedBroker({
@@ -178,19 +177,42 @@ test('when the spool is full no connection is read, and all go on when it has ro
       onRoom = listener
     },
   })
-  const machines = await Promise.all([1, 2, 3].map((number) => rawSocket(broker.port).then((s) => ({ number, s }))))
-  full = false
-  for (const { s, number } of machines) s.write(connectPacket(`pump-${number}`))
-  await Promise.all(machines.map(({ s }) => once(s, 'data')))
-  full = true
-  for (const { s } of machines) s.write(publishPacket(topic, 'x', { id: 7 }))
-  await new Promise((done) => setTimeout(done, 100))
+  const machines = await Promise.all([1, 2, 3].map((number) => bareClient(broker.port, `pump-${number}`, 1)))
+  for (const machine of machines) {
+    machine.write(Buffer.concat([packet(0xc0, Buffer.alloc(0)), publishPacket(topic, 'x', { id: 7 })]))
+    await until(() => machine.answered().equals(Buffer.from([0xd0, 0]))) // PINGRESP, no PUBACK
+  }
+  const late = await client(broker)
+  await late.subscribeAsync('machines/pump-1/advice')
+  await new Promise((done) => setTimeout(done, 2_500)) // longer than their keep-alive
   expect(broker.arrivals).toEqual([])
+  expect(broker.counts()).toMatchObject({ connections: 4, refused: {} })
   full = false
   onRoom()
-  await Promise.all(machines.map(({ s }) => once(s, 'data')))
+  for (const machine of machines) await until(() => machine.answered().equals(Buffer.from([0xd0, 0, 0x40, 2, 0, 7])))
   expect(broker.arrivals).toHaveLength(3)
 })
+
+test('what many connections have sent in vain does not fill the memory, and is taken when there is room', async () => {
+  let full = true
+  let onRoom = () => {}
+  const broker = await embeddedBroker({
+    full: () => full,
+    onRoom: (listener) => {
+      onRoom = listener
+    },
+  })
+  const messages = Array.from({ length: 10 }, (_, i) => publishPacket(topic, Buffer.alloc(100_000), { id: i + 1 }))
+  const machines = await Promise.all(Array.from({ length: 200 }, (_, i) => bareClient(broker.port, `pump-${i}`)))
+  const before = process.memoryUsage().arrayBuffers
+  for (const machine of machines) machine.write(Buffer.concat(messages))
+  await new Promise((done) => setTimeout(done, 1_000))
+  const sent = machines.length * 1_000_000
+  expect(process.memoryUsage().arrayBuffers - before - sent).toBeLessThan(100 << 20) // beside what the senders hold
+  full = false
+  onRoom()
+  await until(() => machines.every((machine) => machine.acknowledged() === 10))
+}, 60_000)
 
 test('a client that sends and never reads its acknowledgements is cut off', async () => {
   const broker = await embeddedBroker()
