@@ -69,7 +69,7 @@ export function openClockBook(
   const ahead = new Set<string>() // devices whose newest reading was refused
   let aheadBefore = 0
   let heardPosition = 0
-  let newestReceipt = Number.NEGATIVE_INFINITY
+  let lastReceipt = Number.NEGATIVE_INFINITY
   let verdict = judgeHost([])
   let held: DeviceJump[] = []
   let recent: DeviceJump[] = []
@@ -82,13 +82,13 @@ export function openClockBook(
       clock = deviceClock()
       known.set(device, clock)
     }
-    if (receivedAt > newestReceipt) newestReceipt = receivedAt
+    lastReceipt = receivedAt
     if (isRefused) {
       clock.refused++
       ahead.add(device)
     } else if (ahead.size > 0) ahead.delete(device)
     const jump = hearClock(clock, measuredAt, receivedAt)
-    if (!jump) return
+    if (!jump || hasNoClock(device, receivedAt)) return
     if (receivedAt - clock.jumpedAt < OFTEN_MS) {
       clock.jumps++
       return
@@ -99,10 +99,19 @@ export function openClockBook(
     recent.push(found)
   }
 
+  /** Receipts may have been put back since. */
+  function isNear(receivedAt: number, ms: number): boolean {
+    return Math.abs(lastReceipt - receivedAt) <= ms
+  }
+
+  function hasNoClock(device: string, receivedAt: number): boolean {
+    return policies.at(device, receivedAt)?.policy.kind === 'no_clock'
+  }
+
   function judgeAll(): HostVerdict {
     const votes: { offset: number; wasRight: boolean }[] = []
-    for (const clock of known.values()) {
-      if (!(newestReceipt - clock.heardAt <= VOTE_MS)) continue
+    for (const [device, clock] of known) {
+      if (!isNear(clock.heardAt, VOTE_MS) || hasNoClock(device, lastReceipt)) continue
       const offset = latestOffset(clock)
       if (!Number.isNaN(offset)) votes.push({ offset, wasRight: clock.wasRight })
     }
@@ -115,7 +124,7 @@ export function openClockBook(
     const shifts = new Map(recent.map(({ device, from, to }) => [device, to - from]))
     for (const [device, clock] of known) {
       const shift = candidateShift(clock)
-      if (!Number.isNaN(shift) && newestReceipt - clock.heardAt <= VOTE_MS) shifts.set(device, shift)
+      if (!Number.isNaN(shift) && isNear(clock.heardAt, VOTE_MS)) shifts.set(device, shift)
     }
     const shift = median(shifts.values())
     const alike = [...shifts.values()].filter((other) => Math.abs(other - shift) <= SAME_MS).length
@@ -137,7 +146,7 @@ export function openClockBook(
       if (applied?.policy.kind === 'no_clock') return receivedAt + item
       return refusal ?? measuredAt
     },
-    hasNoClock: (device, receivedAt) => policies.at(device, receivedAt)?.policy.kind === 'no_clock',
+    hasNoClock,
     heardTo(position) {
       heardPosition = Math.max(heardPosition, position)
     },
@@ -153,10 +162,10 @@ export function openClockBook(
       steps = [...steps.filter((step) => at - step.at <= STEPS_KEPT_MS), { at, byMs }]
     },
     takeJumps() {
-      recent = recent.filter(({ at }) => newestReceipt - at <= VOTE_MS)
-      const due = held.filter(({ at }) => newestReceipt - at >= HOLD_MS)
+      recent = recent.filter(({ at }) => isNear(at, VOTE_MS))
+      const due = held.filter(({ at }) => !isNear(at, HOLD_MS))
       if (due.length === 0) return due
-      held = held.filter(({ at }) => newestReceipt - at < HOLD_MS)
+      held = held.filter(({ at }) => isNear(at, HOLD_MS))
       const ours = [commonShift(), ...steps.map(({ byMs }) => -byMs)]
       const theirs = due.filter(({ from, to }) => !ours.some((shift) => Math.abs(to - from - shift) <= SAME_MS))
       for (const { device, at, from, to } of theirs) {

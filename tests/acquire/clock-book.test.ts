@@ -142,6 +142,23 @@ test('only what devices send themselves, and for the first time, says something 
   expect(countsOf(book, 'm')).toMatchObject({ live: 1 })
 })
 
+test('devices without a clock do not judge ours, and their jumps are no news', () => {
+  const none = { policy: { kind: 'no_clock' }, mend: undefined } as const
+  const { book, run } = fleet(Object.fromEntries(names(5).map((name) => [name, none])))
+  run(start, start + 5 * minute, all(5, 7 * minute))
+  expect(book.host()).toMatchObject({ devices: 0, behindMs: 0, warning: undefined })
+  run(start + 5 * minute, start + 10 * minute, { 'm-0': 99 * minute })
+  expect(book.takeJumps()).toEqual([])
+})
+
+test('a fleet can show that we are behind after what was received lay in the future', () => {
+  const { book, run } = fleet()
+  run(start + 24 * hour, start + 24 * hour + minute, all(6, 0))
+  book.receiptsStepped(start, -24 * hour)
+  expect(run(start, start + minute, all(6, 7 * minute)).length).toBeLessThanOrEqual(3)
+  expect(book.host()).toMatchObject({ devices: 6, warning: expect.stringContaining('behind') })
+})
+
 test('a policy is applied before anything is judged', () => {
   const offset = { kind: 'offset', offsetMs: hour } as const
   const { book, judge } = fleet({
