@@ -12,7 +12,7 @@ export interface FleetApi {
    * @param body JSON; bytes are a CSV
    * @throws {ApiRefused} the answer is not what was asked for
    */
-  ask<T>(method: 'GET' | 'POST', path: string, body?: object | Buffer): Promise<T>
+  ask<T>(method: 'GET' | 'POST' | 'PATCH', path: string, body?: object | Buffer): Promise<T>
   leave(): Promise<void>
 }
 

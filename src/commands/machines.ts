@@ -22,6 +22,8 @@ const help = `Machines, and who may log in at the broker.
       One machine, and the secret of its device; with an ID alone, the secret alone. A new machine needs its type.
   npm run machines -- add ID --gateway | --bridge [--machines A,B,…] [--password-stdin]
       Somebody who publishes for others: a gateway on its own topic, a bridge on theirs.
+  npm run machines -- assign ID --machines A,B,… ; unassign ID --machines A,B,…
+      For whom a bridge or gateway speaks.
   npm run machines -- rotate ID … | --all | --unused [--credentials OUT.csv] [--password-stdin]
       A new secret; who is connected by the old one is cut off. --all: everybody who has an issued one, --unused: those
       of them who never logged in.
@@ -102,6 +104,8 @@ async function main(): Promise<number> {
   const commands: Readonly<Record<string, (names: readonly string[], values: Values) => Promise<number>>> = {
     import: importFile,
     add,
+    assign: (names, values) => assign('assign', names, values),
+    unassign: (names, values) => assign('unassign', names, values),
     rotate,
     revoke,
     list,
@@ -244,9 +248,12 @@ async function add(names: readonly string[], values: Values): Promise<number> {
   return isBare ? issue('machine', id, password, values) : addMachine(id, password, values)
 }
 
+function machinesOf({ machines }: Values): string[] | undefined {
+  return machines?.split(',').map((each) => each.trim())
+}
+
 async function issue(kind: string, id: string, password: string | undefined, values: Values): Promise<number> {
-  const machines = values.machines?.split(',').map((each) => each.trim())
-  const body = { kind, id, machines, password, ...decision(values) }
+  const body = { kind, id, machines: machinesOf(values), password, ...decision(values) }
   const issued = await withApi(values, 'nothing', (api) => api.ask<Issued>('POST', '/credentials', body))
   say(values, issued, [`The ${kind} ${id} may log in.`, ...told(issued)])
   return 0
@@ -291,6 +298,18 @@ async function passwordOf(values: Values): Promise<string | undefined> {
   return (await textOf(process.stdin)).replace(/\r?\n$/, '')
 }
 
+async function assign(what: 'assign' | 'unassign', [id, ...more]: readonly string[], values: Values): Promise<number> {
+  const machines = machinesOf(values)
+  if (id === undefined || more.length > 0 || !machines) throw new CommandUnclear(`${what} needs one id and --machines`)
+  const changed = await withApi(values, 'records', async (api) => {
+    const { kind } = await credentialOf(api, id)
+    const body = { [what]: machines, ...decision(values) }
+    return api.ask<{ machines: string[] }>('PATCH', `/credentials/${kind}/${id}`, body)
+  })
+  say(values, { id, machines: changed.machines }, [`${id} speaks for ${changed.machines.join(', ') || 'no machine'}.`])
+  return 0
+}
+
 async function rotate(ids: readonly string[], values: Values): Promise<number> {
   const isMany = values.all || values.unused
   if ((ids.length === 0) !== isMany) throw new CommandUnclear('rotate needs ids, or --all, or --unused')
@@ -319,9 +338,8 @@ async function changePassword([id, ...more]: readonly string[], values: Values):
   if (id === undefined || more.length > 0) throw new CommandUnclear('a password is for one id')
   const password = await passwordOf(values)
   const changed = await withApi(values, 'records', async (api) => {
-    const known = await knownCredential(api, id)
-    if (!known) throw new ApiRefused(`'${id}' has no credentials: add issues them`)
-    return api.ask<Issued>('POST', `/credentials/${known.kind}/${id}/rotate`, { password, ...decision(values) })
+    const { kind } = await credentialOf(api, id)
+    return api.ask<Issued>('POST', `/credentials/${kind}/${id}/rotate`, { password, ...decision(values) })
   })
   say(values, { rotated: [{ id }] }, told(changed))
   return 0
@@ -354,6 +372,13 @@ interface KnownCredential {
 async function rotatable(api: FleetApi, unusedOnly: boolean): Promise<string[]> {
   const all = await everyPage<KnownCredential>(api, '/credentials?revoked=false')
   return all.filter(({ proof, lastUsedAt }) => proof === 'secret' && !(unusedOnly && lastUsedAt)).map(({ id }) => id)
+}
+
+/** @throws {ApiRefused} it has none */
+async function credentialOf(api: FleetApi, id: string): Promise<KnownCredential> {
+  const known = await knownCredential(api, id)
+  if (!known) throw new ApiRefused(`'${id}' has no credentials: add issues them`)
+  return known
 }
 
 async function knownCredential(api: FleetApi, id: string): Promise<KnownCredential | undefined> {

@@ -128,6 +128,10 @@ test('gateways and bridges are added, with a password that somebody brings along
   const folder = await served()
   const bridge = await machines(folder, ['add', 'site-4', '--bridge', '--machines', 'pump-1, crane-2'])
   expect(bridge.out).toMatch(/^The bridge site-4 may log in\./)
+  const more = await machines(folder, ['assign', 'site-4', '--machines', 'crane-9'])
+  expect(more).toMatchObject({ code: 0, out: 'site-4 speaks for crane-2, crane-9, pump-1.\n' })
+  const fewer = await machines(folder, ['unassign', 'site-4', '--machines', 'crane-2,pump-1', '--json'])
+  expect(JSON.parse(fewer.out)).toEqual({ id: 'site-4', machines: ['crane-9'] })
   const brought = await machines(folder, ['add', 'gw-9', '--gateway', '--password-stdin'], 'a password from home\n')
   expect(brought).toMatchObject({ code: 0, out: expect.stringContaining('with the password that you gave') })
   expect((await api.get('/credentials/gateway/gw-9')).body.proof).toBe('password')
@@ -191,6 +195,8 @@ for (const { words, code, says } of [
   { words: ['list', '--colour'], code: 2, says: '--colour' },
   { words: ['add'], code: 2, says: 'needs one id' },
   { words: ['add', 'a', '--bridge', '--gateway'], code: 2, says: 'a gateway or a bridge' },
+  { words: ['assign', 'a'], code: 2, says: 'assign needs one id and --machines' },
+  { words: ['assign', 'a', '--machines', 'b'], code: 1, says: "'a' has no credentials" },
   { words: ['rotate'], code: 2, says: 'rotate needs ids' },
   { words: ['rotate', '--all'], code: 2, says: 'need --credentials' },
   { words: ['rotate', 'a', '--all'], code: 2, says: 'rotate needs ids' },
