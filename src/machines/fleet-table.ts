@@ -53,7 +53,7 @@ const SEPARATORS = [';', ',', '\t']
 /** What other systems call these columns; case, spaces and marks do not matter. */
 const SPELLINGS: Readonly<Record<FleetColumn, readonly string[]>> = {
   device: ['device', 'deviceid', 'gateway', 'unit', 'tcu', 'telematicsunit'],
-  machine: ['machine', 'machineid', 'id', 'name', 'fleetnumber', 'fleetno', 'assetid', 'equipmentid'],
+  machine: ['machine', 'machineid', 'id', 'fleetnumber', 'fleetno', 'assetid', 'equipmentid'],
   type: ['type', 'machinetype', 'category'],
   model: ['model', 'machinemodel'],
   serial: ['serial', 'serialnumber', 'serialno', 'sn', 'pin', 'vin'],
