@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { expect, test } from 'vitest'
-import { connectClient, dataFolder, publish, type RunningService, startService, until } from './running-service.ts'
+import { connectClient, dataFolder, publish, startService, until } from './running-service.ts'
+import { settledCounts } from './set-counts.ts'
 
 const now = Date.now()
 const good = (at: number) => ({ ts: at, signals: { hyd_oil_temp_c: 60 } })
@@ -38,25 +39,6 @@ const refused: { name: string; topic?: string; payload: string | Buffer | object
   { name: 'faults without codes', topic: 'machines/bad-1/faults', payload: { ts: now, codes: 1 }, reason: 'shape' },
 ]
 
-async function counted(service: RunningService) {
-  const { body } = await service.request('GET', '/metrics')
-  const sample = (name: string) => Number(new RegExp(`^outrigger_${name} (\\d+)`, 'm').exec(body)?.[1])
-  return {
-    received: sample('reading_sets_received_total'),
-    stored: sample('reading_sets_total\\{outcome="stored"\\}'),
-    duplicate: sample('reading_sets_total\\{outcome="duplicate"\\}'),
-    quarantined: sample('reading_sets_total\\{outcome="quarantined"\\}'),
-    waiting: sample('reading_sets_waiting'),
-  }
-}
-
-const settled = (service: RunningService) =>
-  until(async () => {
-    const counts = await counted(service)
-    expect(counts.received).toBe(counts.stored + counts.duplicate + counts.quarantined + counts.waiting)
-    return counts.waiting === 0 ? counts : undefined
-  }, 25_000)
-
 test('bad input is counted, kept with its reason, and harms nobody else', { timeout: 90_000 }, async () => {
   const service = await startService(await dataFolder())
   const [bad, other] = [await connectClient(service), await connectClient(service)]
@@ -70,7 +52,7 @@ test('bad input is counted, kept with its reason, and harms nobody else', { time
     await publish(bad, topic, payload)
     await others()
   }
-  const counts = await settled(service)
+  const counts = await settledCounts(service)
   expect(counts).toMatchObject({ stored: goodSets, quarantined: refused.length, duplicate: 0 })
   const held = (await service.get('/quarantine?limit=1000')).items.reverse()
   expect(held.map(({ reason }: { reason: string }) => reason)).toEqual(refused.map(({ reason }) => reason))
@@ -91,7 +73,7 @@ test('bad input is counted, kept with its reason, and harms nobody else', { time
   const many = Array.from({ length: 100_000 }, (_, i) => `{"ts":${now - 200_000 + i},"signals":{"x":${i}}}`)
   await publish(bad, 'machines/bad-2/telemetry', `[${many.join(',')}]`)
   await others()
-  const after = await settled(service)
+  const after = await settledCounts(service)
   expect(after).toMatchObject({ stored: goodSets + 100_002, quarantined: refused.length })
   expect((await service.get('/machines/bad-1/latest')).signals).toMatchObject({
     constructor: { value: 8 },
@@ -115,12 +97,12 @@ test('bad input is counted, kept with its reason, and harms nobody else', { time
     socket.destroy()
   }
   await others()
-  expect((await settled(service)).stored).toBe(goodSets + 100_002)
+  expect((await settledCounts(service)).stored).toBe(goodSets + 100_002)
 
   // replayed it is received again; discarded it is gone from the list
   await service.post(`/quarantine/${held[0].id}/replay`)
   const replayed = await until(async () => {
-    const found = await settled(service)
+    const found = await settledCounts(service)
     return found.quarantined === refused.length + 1 ? found : undefined
   })
   expect(replayed.received).toBe(after.received + 2)
