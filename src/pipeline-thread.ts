@@ -1,3 +1,4 @@
+import { statfsSync } from 'node:fs'
 import { join } from 'node:path'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { readCheckpoint } from './acquire/checkpoint.ts'
@@ -59,7 +60,7 @@ const offered: PipelineThread = {
       checkpoint: readCheckpoint(spoolFolder),
       retentionMs: config.OUTRIGGER_RETENTION_DAYS && config.OUTRIGGER_RETENTION_DAYS * 86_400_000,
       quarantineBytes: config.OUTRIGGER_QUARANTINE_BYTES,
-      stateLagBytes: Math.min(STATE_LAG_BYTES, config.OUTRIGGER_SPOOL_BYTES / 8),
+      stateLagBytes: Math.min(STATE_LAG_BYTES, Math.min(config.OUTRIGGER_SPOOL_BYTES, diskBytes(spoolFolder)) / 8),
       settings: { noDataAfterMs: config.OUTRIGGER_NO_DATA_HOURS * 3_600_000, listeningSince: Date.now() },
       release: (position) => receiving.tell('release', position),
       heedDevices: (host) => receiving.tell('heedDevices', host),
@@ -89,6 +90,12 @@ const offered: PipelineThread = {
     await records?.close()
     await (await storeOpening.catch(() => undefined))?.close()
   },
+}
+
+/** The spool may be meant to take more than there is. */
+function diskBytes(folder: string): number {
+  const { blocks, bsize } = statfsSync(folder)
+  return blocks * bsize
 }
 
 function damageNote(damage: SpoolDamage | undefined): string | undefined {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDiskFull } from './spool-disk.ts'
 
 /** Where the checkpoint of a spool stands. */
 export function checkpointPath(folder: string): string {
@@ -25,6 +26,13 @@ export function readCheckpoint(folder: string): number {
 /** Replaces the checkpoint as a whole: a reader finds the old one or the new one. One call at a time. */
 export async function writeCheckpoint(folder: string, position: number): Promise<void> {
   const path = checkpointPath(folder)
-  await writeFile(`${path}.next`, `${JSON.stringify({ position })}\n`)
-  await rename(`${path}.next`, path)
+  const text = `${JSON.stringify({ position })}\n`
+  try {
+    await writeFile(`${path}.next`, text)
+    await rename(`${path}.next`, path)
+  } catch (error) {
+    if (!isDiskFull(error)) throw error
+    // no room for a second file, and none will come before this is known. It fits into one sector, and never gets shorter
+    await writeFile(path, text, { flag: 'r+' })
+  }
 }

@@ -60,3 +60,8 @@ async function sync(path: string): Promise<void> {
     await handle.close()
   }
 }
+
+/** Whether there was no room for what was to be written. */
+export function isDiskFull(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+}

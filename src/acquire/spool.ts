@@ -3,7 +3,7 @@ import type { Log } from '../log.ts'
 import { readCheckpoint } from './checkpoint.ts'
 import { MESSAGE_KINDS, type MessageKind } from './message.ts'
 import { addTally, bearingSets } from './message-tally.ts'
-import { nodeDisk, type SpoolDisk, type SpoolFile } from './spool-disk.ts'
+import { isDiskFull, nodeDisk, type SpoolDisk, type SpoolFile } from './spool-disk.ts'
 import { HEAD_BYTES, type Incoming, listSegments, segmentPath, writeHead } from './spool-format.ts'
 import {
   addToGroup,
@@ -315,10 +315,6 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
       await endSegment()
     },
   }
-}
-
-function isDiskFull(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
 }
 
 /**

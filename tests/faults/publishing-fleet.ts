@@ -54,7 +54,9 @@ export function machineNames(count: number, prefix = 'pump'): string[] {
 
 /** Registers machines as boom pumps, so that all rules of a full catalogue type look at them. */
 export async function registerPumps(service: RunningService, machines: readonly string[]): Promise<void> {
-  await service.post('/machines/import?user=faults', { rows: machines.map((machine) => ({ machine, type: 'boom_pump' })) })
+  await service.post('/machines/import?user=faults', {
+    rows: machines.map((machine) => ({ machine, type: 'boom_pump' })),
+  })
 }
 
 /** Starts to publish, also where nobody listens yet. */
@@ -90,9 +92,9 @@ export function publishingFleet(options: FleetOptions): PublishingFleet {
         acknowledged.set(machine, done(machine) + count)
         if (messagesPerSecond === undefined && !stopped) fill(machine, publisher)
       },
-      onEnd() {
+      onEnd(reason) {
         open.delete(machine)
-        lost++
+        if (reason !== undefined) lost++
         const [least, most] = COME_BACK_MS
         if (!abandoned) setTimeout(comeBack, least + Math.random() * (most - least), machine)
       },
