@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, onTestFinished } from 'vitest'
 import { latencyHistogram } from '../../src/commands/bench/latency-histogram.ts'
-import { LOAD_SIGNALS, loadPayload, payloadWriter } from '../../src/commands/bench/payload.ts'
+import { LOAD_SIGNALS, loadPayload, type Payload, payloadWriter } from '../../src/commands/bench/payload.ts'
 import { connectPublisher, type Publisher } from '../../src/commands/bench/publisher.ts'
 import { countStored } from '../../src/commands/bench/stored-count.ts'
 import { type RunningService, until } from '../service/running-service.ts'
@@ -25,7 +25,7 @@ export interface PublishingFleet {
   /**
    * Counts in the store of a service that has stopped.
    *
-   * @returns messages that are in it; all that were acknowledged are among them, and none is there twice
+   * @returns reading sets that are in it; all that were acknowledged are among them, and none is there twice
    */
   expectStored(folder: string): Promise<number>
 }
@@ -39,12 +39,17 @@ interface FleetOptions {
   readonly quota?: number
   /** Of all machines together; without it, as fast as they are acknowledged. */
   readonly messagesPerSecond?: number
-  /** JSON of a fixed length, and what writes the number of a message into it. */
-  readonly payload?: { readonly text: string; readonly write: (packet: Buffer, at: number, number: number) => void }
+  readonly payload?: Payload
+  /** So many reading sets in each message, as one array; without it, one that is no array. */
+  readonly setsEach?: number
+  /** Time of each machine's first set, epoch ms, and from each set to the next. */
+  readonly startMs?: number
+  readonly stepMs?: number
 }
 
-/** Time of each machine's message 0: one second of a machine's time is a message, and time runs fast under load. */
+/** A set is one second of a machine's time, which runs fast under load. */
 const START_MS = Math.floor(Date.now() / 1_000) * 1_000 - 200 * 86_400_000
+const STEP_MS = 1_000
 /** Everybody comes back at once where a service was gone, but not in the same millisecond. */
 const COME_BACK_MS = [200, 800] as const
 
@@ -61,9 +66,11 @@ export async function registerPumps(service: RunningService, machines: readonly 
 
 /** Starts to publish, also where nobody listens yet. */
 export function publishingFleet(options: FleetOptions): PublishingFleet {
-  const { port, machines, window = 20, quota = Number.POSITIVE_INFINITY, messagesPerSecond } = options
-  const payload = loadPayload()
-  const { text, write } = options.payload ?? { text: payload.text, write: payloadWriter(payload, START_MS) }
+  const { port, machines, window = 20, quota = Number.POSITIVE_INFINITY, messagesPerSecond, setsEach } = options
+  const { payload = loadPayload(), startMs = START_MS, stepMs = STEP_MS } = options
+  const writeSet = payloadWriter(payload, startMs, stepMs)
+  const { text, write } =
+    setsEach === undefined ? { text: payload.text, write: writeSet } : arrayOf(setsEach, payload, writeSet)
   const latencies = latencyHistogram()
   const acknowledged = new Map(machines.map((machine) => [machine, 0]))
   const published = new Map(machines.map((machine) => [machine, 0]))
@@ -153,14 +160,27 @@ export function publishingFleet(options: FleetOptions): PublishingFleet {
     },
     abandon,
     async expectStored(folder) {
-      const runs = machines.map((machine) => ({ machine, from: 0, to: done(machine) })).filter(({ to }) => to > 0)
+      const sets = (machine: string) => done(machine) * (setsEach ?? 1)
+      const runs = machines.map((machine) => ({ machine, from: 0, to: sets(machine) })).filter(({ to }) => to > 0)
       const { messages, lost, duplicated } = await countStored(join(folder, 'telemetry.duckdb'), {
         acknowledged: runs,
         signals: LOAD_SIGNALS,
-        startMs: START_MS,
+        startMs,
+        stepMs,
       })
       expect({ lost, duplicated }).toEqual({ lost: 0, duplicated: 0 })
       return messages
+    },
+  }
+}
+
+/** Many sets in one message. */
+function arrayOf(count: number, { text }: Payload, writeSet: ReturnType<typeof payloadWriter>) {
+  const step = text.length + 1
+  return {
+    text: `[${Array(count).fill(text).join()}]`,
+    write(packet: Buffer, at: number, number: number) {
+      for (let i = 0; i < count; i++) writeSet(packet, at + 1 + i * step, number * count + i)
     },
   }
 }

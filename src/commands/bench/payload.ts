@@ -64,14 +64,14 @@ export function wholePumpPayload(): Payload {
 }
 
 /** Writes the number of a machine's message into a packet whose payload begins at `at`. */
-export function payloadWriter({ text, variants, variedAt }: Payload, startMs: number) {
+export function payloadWriter({ text, variants, variedAt }: Payload, startMs: number, stepMs = STEP_MS) {
   const hoursAt = text.indexOf(HOURS_NAME) + HOURS_NAME.length
   const startTenThousandths = Math.round(Number(START_HOURS) * 10_000)
   const texts = variants.map((variant) => Buffer.from(variant))
   return (packet: Buffer, at: number, number: number): void => {
-    writeDigits(packet, at + TS_AT, startMs + number * STEP_MS, 13)
+    writeDigits(packet, at + TS_AT, startMs + number * stepMs, 13)
     writeDigits(packet, at + SEQ_AT, FIRST_SEQ + number, 8)
-    const hours = startTenThousandths + Math.floor((number * STEP_MS) / 360)
+    const hours = startTenThousandths + Math.floor((number * stepMs) / 360)
     writeDigits(packet, at + hoursAt, Math.floor(hours / 10_000), 4)
     writeDigits(packet, at + hoursAt + 5, hours % 10_000, 4)
     if (texts.length > 0) (texts[number % texts.length] as Buffer).copy(packet, at + variedAt)

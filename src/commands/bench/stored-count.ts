@@ -31,6 +31,7 @@ const COUNT = `
  * @param acknowledged what has to be there
  * @param signals that every message had
  * @param startMs time of each machine's message 0, epoch ms
+ * @param stepMs from each of its messages to the next
  */
 export async function countStored(
   file: string,
@@ -38,7 +39,13 @@ export async function countStored(
     acknowledged,
     signals,
     startMs,
-  }: { acknowledged: readonly AcknowledgedRun[]; signals: readonly string[]; startMs: number },
+    stepMs = STEP_MS,
+  }: {
+    readonly acknowledged: readonly AcknowledgedRun[]
+    readonly signals: readonly string[]
+    readonly startMs: number
+    readonly stepMs?: number
+  },
 ): Promise<StoredCount> {
   const engine = await openDuckdb({ file, memoryLimitMb: MEMORY_MB, threads: availableParallelism() })
   try {
@@ -46,8 +53,8 @@ export async function countStored(
     await writer.run('CREATE TEMP TABLE acknowledged (name VARCHAR, first BIGINT, last BIGINT)')
     await appendRows(writer, 'temp.acknowledged', [
       { kind: 'text', values: acknowledged.map(({ machine }) => machine) },
-      { kind: 'number', values: acknowledged.map(({ from }) => startMs + from * STEP_MS) },
-      { kind: 'number', values: acknowledged.map(({ to }) => startMs + (to - 1) * STEP_MS) },
+      { kind: 'number', values: acknowledged.map(({ from }) => startMs + from * stepMs) },
+      { kind: 'number', values: acknowledged.map(({ to }) => startMs + (to - 1) * stepMs) },
     ])
     const due = acknowledged.reduce((sum, { from, to }) => sum + to - from, 0)
     const counted = new Map<string, { identities: number; acknowledged: number }>()

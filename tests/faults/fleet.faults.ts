@@ -1,0 +1,72 @@
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { wholePumpPayload } from '../../src/commands/bench/payload.ts'
+import { descendants, pssMb, rssMb } from '../../src/commands/bench/process-figures.ts'
+import { freePort } from '../acquire/external-case.ts'
+import { holdRecords } from '../service/held-records.ts'
+import { dataFolder, type RunningService, startService, until } from '../service/running-service.ts'
+import { setCounts, settledCounts } from '../service/set-counts.ts'
+import { machineNames, publishingFleet, registerPumps } from './publishing-fleet.ts'
+
+const MACHINES = machineNames(10_000)
+const AT_ONCE = 1_000
+const SETS_OF_STATE = 5
+const SENDERS = 50
+const SETS_EACH = 40 // of a message
+const SPOOL_BYTES = 2 ** 30
+const READY_MS = 5_000
+const MEMORY_MB = 512
+const LOOK_MS = 20_000
+
+/** The service and its PostgreSQL. */
+function memoryMb({ process: { pid } }: RunningService): number {
+  return (rssMb(pid as number) ?? 0) + (pssMb(descendants(pid as number)) ?? 0)
+}
+
+function bytesIn(folder: string): number {
+  return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)
+}
+
+test('10,000 machines with state: after kill -9 ready in 5 s, a spool of 1 GB is worked off behind that, in 512 MB', async () => {
+  const port = await freePort()
+  const folder = await dataFolder()
+  const settings = { MQTT_PORT: String(port), LOG_LEVEL: 'fatal' }
+  const first = await startService(folder, settings)
+  await registerPumps(first, MACHINES)
+  for (let from = 0; from < MACHINES.length; from += AT_ONCE) {
+    const machines = MACHINES.slice(from, from + AT_ONCE)
+    const some = publishingFleet({ port, machines, quota: SETS_OF_STATE, payload: wholePumpPayload() })
+    await until(async () => (some.unfinished() === 0 ? true : undefined), 120_000)
+    some.abandon()
+  }
+  await settledCounts(first, 120_000)
+  const atRestMb = memoryMb(first)
+
+  await holdRecords(first)
+  const senders = publishingFleet({ port, machines: machineNames(SENDERS, 'sender'), setsEach: SETS_EACH })
+  await until(async () => (bytesIn(join(folder, 'spool')) > SPOOL_BYTES ? true : undefined), 180_000)
+  senders.abandon()
+  await first.kill()
+
+  const begun = performance.now()
+  const service = await startService(folder, settings)
+  await until(async () => ((await service.request('GET', '/readyz')).status === 200 ? true : undefined), 60_000)
+  const readyMs = performance.now() - begun
+  const waitingAtStart = (await setCounts(service)).waiting
+  let mostMb = 0
+  for (const end = performance.now() + LOOK_MS; performance.now() < end; await delay(500)) {
+    mostMb = Math.max(mostMb, memoryMb(service))
+    await setCounts(service)
+  }
+  const { waiting } = await setCounts(service)
+  console.log(
+    `at rest ${atRestMb.toFixed(0)} MiB; ready after ${(readyMs / 1_000).toFixed(1)} s with ${waitingAtStart} waiting, ` +
+      `${waiting} of them ${LOOK_MS / 1_000} s later; at most ${mostMb.toFixed(0)} MiB`,
+  )
+  expect(waitingAtStart).toBeGreaterThan(SPOOL_BYTES / (SETS_EACH * 250))
+  expect(waiting).toBeLessThan(waitingAtStart)
+  expect(readyMs).toBeLessThan(READY_MS)
+  expect(mostMb).toBeLessThan(MEMORY_MB)
+})
