@@ -54,7 +54,7 @@ test('clocks of machines jump by an hour and by ten years, forward and back: wha
   await sendAll(client, all, 3_000)
   const during = new Map(jumps.map(({ machine }) => [machine, machine.stated.length]))
   for (const { machine } of jumps) machine.aheadMs = 0
-  await sendAll(client, all, 33_000) // half a minute later a jump is known to be the machine's own, and not the host's
+  await sendAll(client, all, 3_000)
 
   const counts = await settledCounts(service)
   let refused = 0
@@ -63,14 +63,11 @@ test('clocks of machines jump by an hour and by ten years, forward and back: wha
     const kept = machine.stated.filter((_, i) => ms < 0 || i < from || i >= to)
     refused += machine.stated.length - kept.length
     expect(await timesOf(service, machine.id), machine.id).toEqual(kept.sort((a, b) => a - b))
-    // what lies behind for a few seconds may be backlog
-    const known =
-      ms > 0 ? { jumps: 1, readings: { refused: to - from } } : { jumps: 0, readings: { backlog: to - from } }
-    expect((await service.get(`/clocks?machine=${machine.id}`)).items).toMatchObject([known])
+    const readings = ms > 0 ? { refused: to - from, backlog: 0 } : { refused: 0, backlog: to - from }
+    expect((await service.get(`/clocks?machine=${machine.id}`)).items).toMatchObject([{ readings }])
   }
   for (const { id, stated } of right) {
     expect(await timesOf(service, id), id).toEqual(stated)
-    expect((await service.get(`/clocks?machine=${id}`)).items).toMatchObject([{ jumps: 0 }])
   }
   const sent = all.reduce((sum, { stated }) => sum + stated.length, 0)
   expect(counts).toMatchObject({ received: sent, stored: sent - refused, duplicate: 0, quarantined: refused })

@@ -9,7 +9,7 @@ import { onTestFinished } from 'vitest'
 import { readHolder } from '../../src/records/data-folder.ts'
 import { projectRoot } from '../../src/root.ts'
 
-const START_MS = 40_000 // a machine that runs other tests beside it is slow
+const START_MS = 90_000 // a machine that runs other tests beside it is slow
 
 export interface RunningService {
   readonly process: ChildProcess
