@@ -1,8 +1,19 @@
 import { expect, test } from 'vitest'
 import { embeddedBroker, rawSocket, type TestBroker, until } from './broker-case.ts'
-import { connectPacket, mqttText, packet, publishPacket } from './mqtt-bytes.ts'
 import {
- answersIn, DISCONNECT, FAULTS, makeStream, PINGREQ, randomCuts, rawPublish, type Stream, SUBSCRIBE, sendStream, spoilt } from './made-up-streams.ts'
+  answersIn,
+  DISCONNECT,
+  FAULTS,
+  makeStream,
+  PINGREQ,
+  randomCuts,
+  rawPublish,
+  type Stream,
+  SUBSCRIBE,
+  sendStream,
+  spoilt,
+} from './made-up-streams.ts'
+import { connectPacket, packet, publishPacket } from './mqtt-bytes.ts'
 import { seeded } from './seeded.ts'
 
 const topic = 'machines/m/telemetry'

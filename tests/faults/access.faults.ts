@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { expect, onTestFinished, test } from 'vitest'
-import { connectPacket } from '../acquire/broker-case.ts'
+import { connectPacket } from '../acquire/mqtt-bytes.ts'
 import { dataFolder, publish, type RunningService, startService, until } from '../service/running-service.ts'
 import { settledCounts } from '../service/set-counts.ts'
 

@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import type { MqttClient } from 'mqtt'
 import { expect, test } from 'vitest'
+import { projectRoot } from '../../src/root.ts'
 import { temporaryFolder } from '../acquire/spool-case.ts'
 import { connectClient, dataFolder, publish, type RunningService, startService } from '../service/running-service.ts'
 import { setCounts, settledCounts } from '../service/set-counts.ts'
@@ -82,9 +83,9 @@ test('the host clock is put back by ten minutes, stays so over a crash, and come
   }
   put(0)
   const folder = await dataFolder()
-  const preload = pathToFileURL(join(import.meta.dirname, 'shifted-clock.mjs')).href
+  const preload = pathToFileURL(join(projectRoot, 'tests', 'service', 'skewed-clock.mjs')).href
   const start = () =>
-    startService(folder, { NODE_OPTIONS: `--import=${preload}`, SHIFTED_CLOCK: clock, LOG_LEVEL: 'fatal' })
+    startService(folder, { NODE_OPTIONS: `--import=${preload}`, SKEW_FILE: clock, LOG_LEVEL: 'fatal' })
   let service = await start()
   let client = await connectClient(service)
   const machines = Array.from({ length: 10 }, (_, i) => new Machine(`m-${i}`))

@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { expect, onTestFinished, test } from 'vitest'
 import { rssMb } from '../../src/commands/bench/process-figures.ts'
 import { freePort } from '../acquire/external-case.ts'
-import { holdRecords } from '../service/held-records.ts'
+import { holdRecords, partOf } from '../service/held-records.ts'
 import { dataFolder, type RunningService, startService, until } from '../service/running-service.ts'
 import { setCounts, settledCounts } from '../service/set-counts.ts'
 import { machineNames, type PublishingFleet, publishingFleet, registerPumps } from './publishing-fleet.ts'
@@ -28,15 +28,10 @@ async function startOn(folder: string, settings: Record<string, string> = {}) {
   return { service, port }
 }
 
-async function spoolNote(service: RunningService): Promise<{ status: number; note: string | undefined }> {
-  const { status, body } = await service.request('GET', '/readyz')
-  return { status, note: body.parts.find(({ part }: { part: string }) => part === 'spool').note }
-}
-
 /** Awaits that nothing is acknowledged any more, and that the service says why. */
 async function expectStopped(service: RunningService, fleet: PublishingFleet, why: RegExp): Promise<void> {
   await until(async () => ((await service.metric('spool_acknowledging')) === 0 ? true : undefined), STOP_MS)
-  const { status, note } = await spoolNote(service)
+  const { status, note } = await partOf(service, 'spool')
   expect([status, note]).toEqual([503, expect.stringMatching(why)])
   const before = { acknowledged: fleet.acknowledged(), memory: memoryOf(service) }
   await delay(3_000)
@@ -107,8 +102,7 @@ test.skipIf(!mayMount)(
     await delay(1_000)
     const ballast = fillDisk(folder)
     const pipeline = async () => {
-      const { body } = await service.request('GET', '/readyz')
-      const { ready, note } = body.parts.find(({ part }: { part: string }) => part === 'pipeline')
+      const { ready, note } = await partOf(service, 'pipeline')
       return ready ? undefined : String(note)
     }
     expect(await until(pipeline, STOP_MS)).toMatch(/space|written|write/i)
@@ -130,7 +124,7 @@ test.skipIf(!mayMount)(
     const fleet = publishingFleet({ port, machines: MACHINES, messagesPerSecond: 2_000 })
     await delay(1_000)
     const ballast = fillDisk(folder)
-    await until(async () => ((await spoolNote(service)).note?.includes('ENOSPC') ? true : undefined), STOP_MS)
+    await until(async () => ((await partOf(service, 'spool')).note?.includes('ENOSPC') ? true : undefined), STOP_MS)
     const before = fleet.acknowledged()
     await delay(10_000)
     expect(fleet.acknowledged()).toBeLessThan(before + 1_000)
