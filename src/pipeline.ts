@@ -90,6 +90,8 @@ const PATIENCE = 3
 /** A machine's state is written at the latest after so long, what its messages say of where it is after so long. */
 const STATE_MS = 60_000
 const STATUS_MS = 1_000
+const STATUS_ROW_MS = 2
+const LONGEST_STATUS_MS = 15_000
 /** What a start reads again in some seconds. */
 export const STATE_LAG_BYTES = 64 << 20
 /** So many states are written along with one batch. */
@@ -216,6 +218,11 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     return news
   }
 
+  /** The status of a large fleet is written less often: it must not keep the records busier than its alarms do. */
+  function statusMs(): number {
+    return Math.min(Math.max(STATUS_MS, workspaces.untoldCount() * STATUS_ROW_MS), LONGEST_STATUS_MS)
+  }
+
   function dueNow(end: number) {
     return { before: performance.now() - STATE_MS, position: end - parts.stateLagBytes, atMost: STATES_AT_ONCE }
   }
@@ -252,7 +259,9 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
     saved: ReadonlySet<Workspace>,
   ): Promise<Workspace[]> {
     const now = Date.now()
-    const told = [...findings.touched.values()].filter((workspace) => saved.has(workspace) || isWorthTelling(workspace))
+    const told = [...findings.touched.values()].filter(
+      (workspace) => saved.has(workspace) || isWorthTelling(workspace, statusMs()),
+    )
     await recordStatus(trx, told.map(statusOf))
     await applyTransitions(trx, findings.transitions, { stateOf, now })
     await applyEpisodes(trx, findings.episodes, { stateOf, now })
@@ -278,7 +287,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   /** Records of machines what was put off and is due. @returns whether there was anything */
   async function recordDue(due = dueNow(recorded)): Promise<boolean> {
     const saved = new Set(workspaces.due(due))
-    const told = new Set([...saved, ...workspaces.untold(performance.now() - STATUS_MS)])
+    const told = new Set([...saved, ...workspaces.untold(performance.now() - statusMs())])
     const lacking = workspaces.unsavedFrom(saved) ?? recorded
     // a spool whose budget is used up waits for this, and nothing more comes before
     const holdsUp = lacking > statesFrom && statesFrom < recorded - parts.stateLagBytes
@@ -608,7 +617,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       try {
         const more = await step()
         trouble = undefined
-        if (!more) await rest(lateWaits ? 500 : workspaces.areUntold() ? STATUS_MS : TICK_MS)
+        if (!more) await rest(lateWaits ? 500 : workspaces.untoldCount() > 0 ? statusMs() : TICK_MS)
       } catch (error) {
         trouble = error instanceof Error ? error.message : String(error)
         log.error({ err: error }, 'the stages cannot do their work')
@@ -694,9 +703,9 @@ interface Written {
   readonly told: Iterable<Workspace>
 }
 
-function isWorthTelling({ news, newsRecordedAt }: Workspace): boolean {
+function isWorthTelling({ news, newsRecordedAt }: Workspace, statusMs: number): boolean {
   if (news === NO_NEWS) return false
-  return news.online !== undefined || performance.now() - newsRecordedAt >= STATUS_MS
+  return news.online !== undefined || performance.now() - newsRecordedAt >= statusMs
 }
 
 function statusOf({ machine, news, ledger }: Workspace): StatusChange {

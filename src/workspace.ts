@@ -213,7 +213,7 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
       }
     },
 
-    areUntold: () => untold.size > 0,
+    untoldCount: () => untold.size,
 
     /** Machines with news that the records do not have, last told before a time, ms of `performance.now()`. */
     untold(before: number): Workspace[] {
