@@ -2,7 +2,8 @@ import { join } from 'node:path'
 import { figure } from './figures.ts'
 import { openLedger } from './ledger.ts'
 import { wholePumpPayload } from './payload.ts'
-import { drainMs, machineNames, pause, phase, publish, publishUntilCut, type Run } from './run.ts'
+import { descendants, pssMb } from './process-figures.ts'
+import { drainMs, leftMs, machineNames, pause, phase, publish, publishUntilCut, type Run } from './run.ts'
 import { startService } from './service.ts'
 import type { StoredCount } from './stored-count.ts'
 import { countIn, memoryMb } from './throughput.ts'
@@ -40,7 +41,9 @@ export async function measureFleet(run: Run): Promise<StoredCount | undefined> {
         await service.drained(drainMs(run))
         await pause(run, plan.settleSeconds)
         figures.rss_mb[count] = memoryMb(service)
-        run.say(`  ${figures.rss_mb[count]} MB`)
+        run.say(
+          `  ${figures.rss_mb[count]} MB, of which PostgreSQL ${Math.round(pssMb(descendants(service.pid)) ?? 0)} MB`,
+        )
         return count
       })
       if (grown === undefined) return undefined
@@ -61,7 +64,7 @@ export async function measureFleet(run: Run): Promise<StoredCount | undefined> {
       figures.restart_waiting = (await service.metrics()).get('outrigger_reading_sets_waiting') ?? null
       run.say(`  ready after ${figures.restart_ready_s} s`)
       await publishing
-      await service.drained(drainMs(run))
+      await service.drained(leftMs(run))
       await service.stop()
       return countIn(run, join(folder, 'telemetry.duckdb'), ledger)
     })

@@ -59,9 +59,9 @@ export async function phase<T>(run: Run, name: string, work: () => Promise<T>): 
   run.say(name)
   try {
     run.workplace.signal.throwIfAborted()
-    const leftMs = run.endsAt - performance.now()
-    if (leftMs < LEAST_MS) throw new Error('no time is left for it')
-    return await within(leftMs, work())
+    const ms = run.endsAt - performance.now()
+    if (ms < LEAST_MS) throw new Error('no time is left for it')
+    return await within(ms, work())
   } catch (error) {
     run.workplace.signal.throwIfAborted()
     const reason = error instanceof Error ? error.message : String(error)
@@ -87,6 +87,11 @@ async function within<T>(ms: number, work: Promise<T>): Promise<T> {
     expired.catch(() => {})
     late.abort()
   }
+}
+
+/** How long the last part of a run may still wait. */
+export function leftMs(run: Run): number {
+  return Math.max(LEAST_MS, run.endsAt - performance.now() - LEAST_MS)
 }
 
 /** How long what is in the spool may take: half of the time that is left, the parts behind have the other half. */
