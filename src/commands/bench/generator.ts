@@ -4,15 +4,19 @@ import type { Workplace } from './workplace.ts'
 
 /** The process that publishes, as seen from the benchmark's. */
 export interface Generator {
-  readonly pid: number
   /**
-   * Publishes a load.
+   * Publishes a load, when the one before it has ended.
    *
-   * @param onStarted all connections stand, the first message is about to go
-   * @param onStopped nothing more is published; what is due is still awaited
    * @throws {Error} connections failed before the start, or the run is stopped
    */
-  run(load: Load, on?: { started?: () => void; stopped?: () => void }): Promise<LoadOutcome>
+  run(load: Load, on?: LoadListeners): Promise<LoadOutcome>
+}
+
+export interface LoadListeners {
+  /** All connections stand, the first message is about to go. */
+  readonly started?: () => void
+  /** Nothing more is published; what is due is still awaited. */
+  readonly stopped?: () => void
 }
 
 export async function startGenerator(workplace: Workplace): Promise<Generator> {
@@ -23,7 +27,7 @@ export async function startGenerator(workplace: Workplace): Promise<Generator> {
   ended.catch(() => {})
   await workplace.unlessStopped(Promise.race([once(child, 'message'), ended]))
 
-  async function run(load: Load, on: { started?: () => void; stopped?: () => void } = {}): Promise<LoadOutcome> {
+  function publish(load: Load, on: LoadListeners): Promise<LoadOutcome> {
     const outcome = new Promise<LoadOutcome>((resolve, reject) => {
       child.on('message', function listen(notice: GeneratorNotice) {
         if (notice.kind === 'started') return on.started?.()
@@ -34,7 +38,16 @@ export async function startGenerator(workplace: Workplace): Promise<Generator> {
       })
     })
     child.send(load)
-    return workplace.unlessStopped(Promise.race([outcome, ended]))
+    return Promise.race([outcome, ended])
   }
-  return { pid: child.pid as number, run }
+
+  let last: Promise<unknown> = Promise.resolve()
+  return {
+    run(load, on = {}) {
+      // a part whose time is over may have left its load behind
+      const outcome = last.then(() => publish(load, on))
+      last = outcome.catch(() => {})
+      return workplace.unlessStopped(outcome)
+    },
+  }
 }

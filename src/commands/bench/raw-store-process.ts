@@ -3,7 +3,11 @@ import { openDuckdbStore } from '../../store/duckdb-store.ts'
 import type { StoredSet } from '../../store/telemetry-store.ts'
 import { loadPayload, STEP_MS } from './payload.ts'
 
-/** The telemetry store alone: appends the readings of the load in batches as long as the service's, and says how many messages that were. */
+/**
+ * The process of the telemetry store alone: it appends what the load would bring, in batches as long as the service's,
+ * and says how many messages that were.
+ */
+
 export interface RawStoreTask {
   readonly folder: string
   readonly machines: readonly string[]
