@@ -5,7 +5,7 @@ import { reconnectingFleet } from './reconnecting-fleet.ts'
 const MACHINES = 5_000
 const FROZEN = 200
 const SERVED_MS = 60_000
-const MEMORY_MB = 768
+const MEMORY_MB = 1_024
 
 // Node takes as many as it may
 const files = Number(execFileSync('sh', ['-c', 'ulimit -Hn']).toString()) || Number.POSITIVE_INFINITY
