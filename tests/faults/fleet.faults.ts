@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { wholePumpPayload } from '../../src/commands/bench/payload.ts'
-import { descendants, pssMb, rssMb } from '../../src/commands/bench/process-figures.ts'
+import { cpuSecondsOfAll, descendants, pssMb, rssMb } from '../../src/commands/bench/process-figures.ts'
 import { freePort } from '../acquire/external-case.ts'
 import { holdRecords } from '../service/held-records.ts'
 import { dataFolder, type RunningService, startService, until } from '../service/running-service.ts'
@@ -16,10 +16,12 @@ const SETS_OF_STATE = 5
 const SENDERS = 50
 const SETS_EACH = 40 // of a message
 const SPOOL_BYTES = 2 ** 30
-/** What a machine that does other things beside still keeps to. The goals are 5 s and 512 MiB: see docs/performance.md. */
-const READY_MS = 20_000
+/** Of the service and its PostgreSQL until it is ready: the wall clock would tell what else the machine does. */
+const READY_CPU_SECONDS = 12
+/** The goal is 512 MiB: see docs/performance.md for what was measured. */
 const MEMORY_MB = 1_536
 const LOOK_MS = 20_000
+const WORK_MS = 240_000 // until some of it is worked off; states of machines are brought up to date before
 
 /** The service and its PostgreSQL. */
 function memoryMb({ process: { pid } }: RunningService): number {
@@ -55,19 +57,23 @@ test('10,000 machines with state: ready soon after kill -9, a spool of 1 GB is w
   const service = await startService(folder, settings)
   await until(async () => ((await service.request('GET', '/readyz')).status === 200 ? true : undefined), 60_000)
   const readyMs = performance.now() - begun
+  const pid = service.process.pid as number
+  const readyCpuSeconds = cpuSecondsOfAll([pid, ...descendants(pid)]) ?? 0
   const waitingAtStart = (await setCounts(service)).waiting
   let mostMb = 0
-  for (const end = performance.now() + LOOK_MS; performance.now() < end; await delay(500)) {
+  let waiting = waitingAtStart
+  const lookedFor = () => performance.now() - begun - readyMs
+  while (lookedFor() < LOOK_MS || (waiting >= waitingAtStart && lookedFor() < WORK_MS)) {
     mostMb = Math.max(mostMb, memoryMb(service))
-    await setCounts(service)
+    waiting = (await setCounts(service)).waiting
+    await delay(500)
   }
-  const { waiting } = await setCounts(service)
   console.log(
-    `at rest ${atRestMb.toFixed(0)} MiB; ready after ${(readyMs / 1_000).toFixed(1)} s with ${waitingAtStart} waiting, ` +
-      `${waiting} of them ${LOOK_MS / 1_000} s later; at most ${mostMb.toFixed(0)} MiB`,
+    `at rest ${atRestMb.toFixed(0)} MiB; ready after ${(readyMs / 1_000).toFixed(1)} s and ${readyCpuSeconds.toFixed(1)} s of CPU ` +
+      `with ${waitingAtStart} waiting, ${waiting} of them ${(lookedFor() / 1_000).toFixed(0)} s later; at most ${mostMb.toFixed(0)} MiB`,
   )
   expect(waitingAtStart).toBeGreaterThan(SPOOL_BYTES / (SETS_EACH * 250))
   expect(waiting).toBeLessThan(waitingAtStart)
-  expect(readyMs).toBeLessThan(READY_MS)
+  expect(readyCpuSeconds).toBeLessThan(READY_CPU_SECONDS)
   expect(mostMb).toBeLessThan(MEMORY_MB)
 })
