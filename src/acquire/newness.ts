@@ -1,3 +1,4 @@
+import { pairSlots } from '../pair-slots.ts'
 import type { ReadingSet, SignalValue } from '../reading.ts'
 import type { ReadingIdentity, StoredReading, StoredSet } from '../store/telemetry-store.ts'
 import { type KnownGaps, knownGaps } from './known-gaps.ts'
@@ -125,30 +126,24 @@ export async function openNewness(store: NewnessStore): Promise<Newness> {
  * for the batch that is under way.
  */
 function openMarks() {
-  const machines = new Map<string, Map<string, number>>() // machine → signal → place in the blocks
+  const places = pairSlots()
+  const machines = numbering()
+  const signals = numbering()
   let newest = new Float64Array(1024)
   let passed = new Float64Array(1024)
-  let used = 0
   const moved: number[] = [] // places at which the two differ
 
-  function placesOf(machine: string): Map<string, number> {
-    let places = machines.get(machine)
-    if (!places) {
-      places = new Map()
-      machines.set(machine, places)
-    }
-    return places
-  }
-
-  function addPlace(places: Map<string, number>, signal: string): number {
-    if (used === newest.length) {
+  function placeOf(machine: number, signal: string): number {
+    const before = places.size
+    const place = places.slotOf(machine, signals(signal))
+    if (places.size === before) return place
+    if (place === newest.length) {
       newest = doubled(newest)
       passed = doubled(passed)
     }
-    places.set(signal, used)
-    newest[used] = Number.NEGATIVE_INFINITY
-    passed[used] = Number.NEGATIVE_INFINITY
-    return used++
+    newest[place] = Number.NEGATIVE_INFINITY
+    passed[place] = Number.NEGATIVE_INFINITY
+    return place
   }
 
   /** @returns whether the mark was lower */
@@ -164,14 +159,14 @@ function openMarks() {
     /** Lets a batch pass as far as each value is newer than everything before it. @returns whether all are */
     pass(sets: readonly ReadingSet[]): boolean {
       let measuredAt = 0
-      let places: Map<string, number>
+      let machine = 0
       let areNewer = true
       const passOne = (_: SignalValue, signal: string) => {
-        if (!move(places.get(signal) ?? addPlace(places, signal), measuredAt)) areNewer = false
+        if (!move(placeOf(machine, signal), measuredAt)) areNewer = false
       }
       for (const set of sets) {
         measuredAt = set.measuredAt
-        places = placesOf(set.machine)
+        machine = machines(set.machine)
         set.values.forEach(passOne)
         if (!areNewer) return false
       }
@@ -182,11 +177,11 @@ function openMarks() {
       const doubts: Doubts = new Map()
       const isShared = shared(sets)
       for (const [index, { machine, measuredAt, values }] of sets.entries()) {
-        const places = placesOf(machine)
+        const number = machines(machine)
         const isNew = isShared[index] === 0 && gaps.hold(machine, measuredAt)
         for (const signal of values.keys()) {
-          const place = places.get(signal) ?? addPlace(places, signal)
-          if (!move(place, measuredAt) && !isNew) doubtOf(doubts, machine, measuredAt).signals.add(signal)
+          if (!move(placeOf(number, signal), measuredAt) && !isNew)
+            doubtOf(doubts, machine, measuredAt).signals.add(signal)
         }
       }
       return doubts
@@ -201,12 +196,22 @@ function openMarks() {
     },
     /** Between batches only. */
     raise(machine: string, signal: string, measuredAt: number): void {
-      const places = placesOf(machine)
-      const place = places.get(signal) ?? addPlace(places, signal)
+      const place = placeOf(machines(machine), signal)
       if (measuredAt <= (newest[place] as number)) return
       newest[place] = measuredAt
       passed[place] = measuredAt
     },
+  }
+}
+
+/** Numbers names from 0, in the order in which they are met. */
+function numbering(): (name: string) => number {
+  const numbers = new Map<string, number>()
+  return (name) => {
+    const known = numbers.get(name)
+    if (known !== undefined) return known
+    numbers.set(name, numbers.size)
+    return numbers.size - 1
   }
 }
 
