@@ -76,8 +76,8 @@ export interface Pipeline {
   stop(): Promise<void>
 }
 
-const MESSAGES_AT_ONCE = 4_000
-const BYTES_AT_ONCE = 4 << 20
+const MESSAGES_AT_ONCE = 2_000
+const BYTES_AT_ONCE = 1 << 20
 /** A trickle is gathered for so long, so that its commits cost next to nothing. */
 const GATHER_MS = 150
 const GATHER_BELOW = 500
@@ -405,7 +405,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   }
 
   async function judgeSpan({ machine, detector }: Workspace, { from, to, receivedAt }: LateSpan): Promise<Episode[]> {
-    const context = { ...detectorContext(machine, settings), state: detector.state() }
+    const context = { ...detectorContext(machine, settings), state: structuredClone(detector.state()) }
     const lead = lateLead(context)
     const readings = await store.history({
       machine: machine.id,

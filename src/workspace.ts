@@ -45,6 +45,10 @@ export function detectorContext(machine: RegisteredMachine, settings: WorkspaceS
   return { machine: machine.id, profile: machine.profile, rules: machine.rules, ...settings }
 }
 
+function bytesOf({ detector }: Workspace): number {
+  return WORKSPACE_BYTES + SIGNAL_BYTES * detector.signalCount()
+}
+
 function stateOf({ detector, ledger, late }: Workspace): WorkspaceState {
   return { detector: detector.state(), ledger: ledger.state(), late }
 }
@@ -70,8 +74,10 @@ interface Unsaved {
   readonly since: number
 }
 
-/** So many workspaces, 10 to 50 KB each, are awake. */
-const MOST_AWAKE = 2_000
+/** Workspaces that are awake take no more than this; each has so much, and so much for each signal. */
+const AWAKE_BYTES = 48 << 20
+const WORKSPACE_BYTES = 8_000
+const SIGNAL_BYTES = 800
 
 /** Workspaces of the machines that were heard; those not in memory are read from the records. */
 export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings) {
@@ -124,9 +130,11 @@ export function openWorkspaces(db: Kysely<Database>, settings: WorkspaceSettings
 
     /** Lets those sleep that have not been used for longest. To be called when nobody works with one. */
     rest(): void {
-      let most = known.size - MOST_AWAKE
+      let bytes = 0
+      for (const workspace of known.values()) bytes += bytesOf(workspace)
       for (const workspace of known.values()) {
-        if (most-- <= 0) return
+        if (bytes <= AWAKE_BYTES) return
+        bytes -= bytesOf(workspace)
         const state = stateOf(workspace)
         if (!waits(state)) putToSleep(workspace, state)
       }

@@ -79,6 +79,8 @@ export interface MachineDetector {
   newestFaultsAt(): number | undefined
   /** Id of the machine's mode as of its newest set. */
   currentMode(): string | undefined
+  /** How many signals it knows, by which its memory goes. */
+  signalCount(): number
   /** Whether a set belongs to the past, and so is to be judged again with what is stored around it. */
   isLate(set: ReadingSet): boolean
   /** @param sets in order of `measuredAt`, none of them late before the first is observed */
@@ -93,6 +95,7 @@ export interface MachineDetector {
   tick(now: number): Transition[]
   /** Goes on with another type or other rules. Alarms of rules that are gone are cleared; a new limit is judged with the next reading. */
   replaceContext(context: DetectorContext): Transition[]
+  /** As it is now; whoever goes on with it beside this detector takes a copy. */
   state(): DetectorState
 }
 
@@ -118,6 +121,7 @@ export function machineDetector(context: DetectorContext, state?: DetectorState)
     newestMeasuredAt: () => detection.newestMeasuredAt(),
     newestFaultsAt: () => detection.newestFaultsAt(),
     currentMode: () => detection.currentMode(),
+    signalCount: () => detection.signalCount(),
     isLate: (set) => detection.isLate(set),
     observe: (sets) => detection.observe(sets),
     status: (measuredAt, receivedAt, online) => detection.status(measuredAt, receivedAt, online),
@@ -176,6 +180,7 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
     newestFaultsAt: () => faultCodes.newest(),
     currentMode: () => (Number.isNaN(picture.newest()) ? undefined : picture.mode(picture.newest())),
 
+    signalCount: picture.signalCount,
     isLate: (set) => picture.isLate(set),
 
     observe(sets) {

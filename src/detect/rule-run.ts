@@ -84,7 +84,7 @@ export function saveRun({
     const level = levels[place] as LevelRun
     return level.since === null ? [] : [[id, level] as const]
   })
-  return structuredClone({ value, flowing, resting, levels: Object.fromEntries(busy), window, besideWindow, baseline })
+  return { value, flowing, resting, levels: Object.fromEntries(busy), window, besideWindow, baseline }
 }
 
 export function isQuiet({ levels }: RuleRun): boolean {

@@ -78,6 +78,8 @@ export interface MachinePicture {
   /** The machine or its will says whether it is online; offline, values sent on change are no longer known. */
   status(measuredAt: number, online: boolean): void
   track(index: number): SignalTrack | undefined
+  /** How many signals were ever read. */
+  signalCount(): number
   /** The signal's value at `at`, when it is still known then. */
   asOf(index: number, at: number): SignalValue | undefined
   holds(condition: PreparedCondition, at: number): Truth
@@ -123,10 +125,13 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
   const table = signalTable(profile)
   const { signals, indexOf, modeNames, modeFrom } = table
   const modeIndex = table.indexOf.get(MODE_SIGNAL) as number
+  let signalCount = 0
   const tracks: (SignalTrack | undefined)[] = new Array(signals.length).fill(undefined)
   for (const [name, [at, value, cadence]] of Object.entries(state?.signals ?? {})) {
     const index = indexOf.get(name)
-    if (index !== undefined) tracks[index] = { at, value, elapsed: 0, gap: false, cadence: restoreCadence(cadence) }
+    if (index === undefined) continue
+    tracks[index] = { at, value, elapsed: 0, gap: false, cadence: restoreCadence(cadence) }
+    signalCount++
   }
   let newest = state?.newest ?? Number.NaN
   let heldFrom = state?.heldFrom ?? Number.NEGATIVE_INFINITY
@@ -171,6 +176,7 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
     },
 
     track: (index) => tracks[index],
+    signalCount: () => signalCount,
     asOf,
     holds,
 
@@ -210,6 +216,7 @@ export function machinePicture(profile: Profile, state?: PictureState): MachineP
     const track = tracks[index]
     if (track === undefined) {
       tracks[index] = { value, at, elapsed: 0, gap: false, cadence: unknownCadence() }
+      signalCount++
       return
     }
     const delta = at - track.at
