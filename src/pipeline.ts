@@ -311,6 +311,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
         const messages = again.read(recorded, MESSAGES_AT_ONCE, BYTES_AT_ONCE)
         if (messages.length === 0) break
         await followMessages(messages)
+        workspaces.rest()
       }
     } finally {
       again.close()
