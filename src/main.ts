@@ -17,6 +17,7 @@ import type { Arrival } from './acquire/message.ts'
 import { openReceiptClock, type ReceiptClock } from './acquire/receipt-clock.ts'
 import { openSpool, type Spool } from './acquire/spool.ts'
 import { SpoolHolds } from './acquire/spool-holds.ts'
+import { openStagePace, type StagePace } from './acquire/stage-pace.ts'
 import { messageKind } from './acquire/topics.ts'
 import { type Environment, isLoopback, readConfig, settingsHelp } from './config.ts'
 import { type Log, openLog } from './log.ts'
@@ -30,6 +31,8 @@ import type { OfficeThread, PartState, PipelineThread, ReceivingThread, ThreadSt
 const STOP_MS = 4_700
 /** Ctrl-C also ends the programs that a start waits for, and may be heard there first. */
 const CTRL_C_MS = 50
+/** So far behind, about a second at full speed, the stages may be before taking-in waits for them. */
+const STAGE_LAG_BYTES = 12 << 20
 /** V8 would let short-lived objects take 48 MB in each thread; with less it only collects them more often. */
 const PIPELINE_YOUNG_MB = 24
 const OFFICE_YOUNG_MB = 12
@@ -97,6 +100,12 @@ async function run(config: Environment, log: Log): Promise<void> {
     })
     running.push({ name: 'spool', stop: () => spool.close() })
     receipts.add(spool.waitingAtStart)
+    const pace = openStagePace({
+      committed: () => spool.committed,
+      worked: spool.checkpoint || spool.committed,
+      lagBytes: STAGE_LAG_BYTES,
+    })
+    running.push({ name: 'pace', stop: async () => pace.stop() })
 
     const accessKey = await openAccessKey(dataFolder)
     const access = openAccess(config, accessKey)
@@ -127,7 +136,7 @@ async function run(config: Environment, log: Log): Promise<void> {
 
     let front: BrokerFront | undefined
     const clock = receiptClock((at, byMs) => pipeline.tell('receiptsStepped', at, byMs), log)
-    const offered = receivingThread(spool, () => front, access, clock, config.MQTT_TOPIC_PREFIX)
+    const offered = receivingThread(spool, pace, () => front, access, clock, config.MQTT_TOPIC_PREFIX)
     const pipeline: Peer<PipelineThread> = joinThread(pipelineWorker, { ...offered })
     const office: Peer<OfficeThread> = joinThread(officeWorker, { ...offered })
 
@@ -147,7 +156,7 @@ async function run(config: Environment, log: Log): Promise<void> {
     clock.startFrom(await unlessCrashed(pipeline.ask.begin(records.connection)))
     pipeline.tell('committed', spool.committed)
 
-    front = await openFront(config, access, spool, clock, log)
+    front = await openFront(config, access, spool, pace, clock, log)
     running.push({ name: 'broker', stop: () => front?.close() ?? Promise.resolve() })
     const address = await unlessCrashed(office.ask.open())
     failStart = undefined
@@ -200,6 +209,7 @@ async function openFront(
   config: Environment,
   access: AccessBook,
   spool: Spool,
+  pace: StagePace,
   clock: ReceiptClock,
   log: Log,
 ): Promise<BrokerFront> {
@@ -237,8 +247,11 @@ async function openFront(
       machineMessagesPerSecond: config.MQTT_MACHINE_MESSAGES_PER_SECOND,
     },
     accept,
-    full: () => spool.full(),
-    onRoom: (listener) => spool.onRoom(listener),
+    full: () => spool.full() || pace.holds(),
+    onRoom(listener) {
+      spool.onRoom(listener)
+      pace.onRoom(listener)
+    },
     log,
   })
   if (broker.tlsAddress) log.info({ broker: broker.tlsAddress }, 'the broker speaks TLS')
@@ -267,6 +280,7 @@ function receiptClock(onStep: (at: number, byMs: number) => void, log: Log): Rec
 /** What this thread offers to the others. */
 function receivingThread(
   spool: Spool,
+  pace: StagePace,
   front: () => BrokerFront | undefined,
   access: AccessBook,
   clock: ReceiptClock,
@@ -314,7 +328,10 @@ function receivingThread(
       await front()?.publish(topic, payload, { retain: true })
     },
     connectionsOf: (id) => [...(front()?.connectionsOf(id) ?? []), ...httpLogins.of(id)],
-    release: (position) => void spool.release(position),
+    release(position, worked) {
+      void spool.release(position)
+      pace.progress(worked)
+    },
     takeOverAccess: (change) => access.takeOver(change),
     usedCredentials: () => access.used(),
     cpuSeconds: threadCpuSeconds,

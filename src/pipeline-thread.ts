@@ -62,7 +62,7 @@ const offered: PipelineThread = {
       quarantineBytes: config.OUTRIGGER_QUARANTINE_BYTES,
       stateLagBytes: Math.min(STATE_LAG_BYTES, Math.min(config.OUTRIGGER_SPOOL_BYTES, diskBytes(spoolFolder)) / 8),
       settings: { noDataAfterMs: config.OUTRIGGER_NO_DATA_HOURS * 3_600_000, listeningSince: Date.now() },
-      release: (position) => receiving.tell('release', position),
+      release: (position, worked) => receiving.tell('release', position, worked),
       heedDevices: (host) => receiving.tell('heedDevices', host),
       changed: (machines, moved) => office.tell('machinesChanged', machines, moved),
       log,

@@ -50,8 +50,8 @@ export interface PipelineParts {
   readonly settings: WorkspaceSettings
   /** How much of the spool may be read again after a crash, for what the recorded states of machines lack; bytes. */
   readonly stateLagBytes: number
-  /** Segments of the spool before this position are not needed any more. */
-  readonly release: (position: number) => void
+  /** Segments of the spool before `position` are not needed any more; what stands before `worked` is recorded and stored. */
+  readonly release: (position: number, worked: number) => void
   /** What the devices say of the host's clock. */
   readonly heedDevices: (host: HostVerdict) => void
   /** Of these machines something was recorded that somebody may have to act on; of the others only their hours went on. */
@@ -183,7 +183,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
   }
 
   function releaseSpool(): void {
-    parts.release(Math.min(worked, statesFrom))
+    parts.release(Math.min(worked, statesFrom), worked)
   }
 
   async function record(

@@ -56,8 +56,8 @@ export interface ReceivingThread {
   take(topic: string, bytes: Uint8Array): Promise<void>
   /** Publishes to the machines, retained. */
   publish(topic: string, payload: string): Promise<void>
-  /** Segments of the spool before this position are not needed any more. */
-  release(position: number): void
+  /** Segments of the spool before `position` are not needed any more; the stages are done with what stands before `worked`. */
+  release(position: number, worked: number): void
   /** Who may log in was changed. */
   takeOverAccess(change: AccessChange): void
   /** Who has logged in since this was asked last. */
