@@ -660,7 +660,7 @@ export async function startPipeline(parts: PipelineParts): Promise<Pipeline> {
       between(async () => {
         await takeOverChanges()
         const moved = await store.reassign(move)
-        newness.raise((await store.highWaterMarks()).filter(({ machine }) => machine === move.to))
+        newness.raise([...(await store.highWaterMarks())].filter(({ machine }) => machine === move.to))
         return moved
       }),
     sequenceOf: newness.sequenceOf,

@@ -38,7 +38,7 @@ export interface Newness {
    */
   judge(sets: readonly ReadingSet[]): Promise<NewnessOfBatch>
   /** Takes over marks of readings that came into the store by another way (two machines merged). */
-  raise(marks: readonly ReadingIdentity[]): void
+  raise(marks: Iterable<ReadingIdentity>): void
   /** Numbers skipped, filled late and repeated in `seq`, over all committed batches. */
   sequence(): SequenceCounts
   /** The same of one machine; undefined where it numbers nothing. */
@@ -47,7 +47,7 @@ export interface Newness {
 
 export interface NewnessStore {
   find(identities: readonly ReadingIdentity[]): Promise<readonly StoredReading[]>
-  highWaterMarks(): Promise<readonly ReadingIdentity[]>
+  highWaterMarks(): Promise<Iterable<ReadingIdentity>>
 }
 
 const FIND_AT_ONCE = 20_000 // a backlog of an offline week must not become one statement

@@ -161,13 +161,24 @@ export async function rowsOf<Row extends readonly unknown[]>(
   sql: string,
   values: Record<string, DuckDBValue> = {},
 ): Promise<Row[]> {
+  const rows: Row[] = []
+  await eachRow<Row>(connection, sql, (row) => rows.push(row), values)
+  return rows
+}
+
+/** Runs SQL and shows each row, as `rowsOf` gives it: of hundreds of thousands, some at a time are in memory. */
+export async function eachRow<Row extends readonly unknown[]>(
+  connection: DuckDBConnection,
+  sql: string,
+  visit: (row: Row) => void,
+  values: Record<string, DuckDBValue> = {},
+): Promise<void> {
   const result: DuckDBResult = await connection.run(sql, values, typesOf(values))
-  const rows: unknown[][] = []
   for await (const chunk of result) {
     const columns = Array.from({ length: chunk.columnCount }, (_, index) => chunk.getColumnVector(index))
-    for (let row = 0; row < chunk.rowCount; row++) rows.push(columns.map((column) => column.getItem(row) ?? undefined))
+    for (let row = 0; row < chunk.rowCount; row++)
+      visit(columns.map((column) => column.getItem(row) ?? undefined) as unknown as Row)
   }
-  return rows as unknown as Row[]
 }
 
 // A bigint would be bound as HUGEINT and a number as DOUBLE, and a column be compared in that type.

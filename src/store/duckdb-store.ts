@@ -1,6 +1,6 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { level, type SignalValue } from '../reading.ts'
-import { appendRows, type Lane, openDuckdb, rowsOf } from './duckdb-engine.ts'
+import { appendRows, eachRow, type Lane, openDuckdb, rowsOf } from './duckdb-engine.ts'
 import { type LatestReadings, latestReadings } from './latest-readings.ts'
 import { localDayStarts } from './local-days.ts'
 import { type PlainRows, type ReadingRows, readingRows } from './reading-rows.ts'
@@ -215,11 +215,7 @@ async function openOnce({ file, memoryLimitMb, threads }: Required<DuckdbStoreCo
     },
 
     async highWaterMarks() {
-      return Array.from(latest.all(), ({ machine, signal, measuredAt }) => ({
-        machine: machines.names[machine] as string,
-        signal: signals.names[signal] as string,
-        measuredAt,
-      }))
+      return marksOf(latest, machines.names, signals.names)
     },
 
     async range({ machine, signal, from, to }, limit) {
@@ -416,6 +412,15 @@ async function ask(
   ])
 }
 
+function* marksOf(
+  latest: LatestReadings,
+  machines: readonly string[],
+  signals: readonly string[],
+): Iterable<ReadingIdentity> {
+  for (const { machine, signal, measuredAt } of latest.all())
+    yield { machine: machines[machine] as string, signal: signals[signal] as string, measuredAt }
+}
+
 function setOf({ machine, measuredAt, signal, value }: StoredReading): StoredSet {
   return { machine, measuredAt, values: new Map([[signal, value]]) }
 }
@@ -445,14 +450,20 @@ function noteRows(latest: LatestReadings, { plain, summary }: ReadingRows): void
 
 /** Adds the newest reading per machine and signal of the rows that `where` chooses. */
 async function noteNewest(connection: DuckDBConnection, latest: LatestReadings, where: string): Promise<void> {
-  const rows = await rowsOf<readonly [machine: number, signal: number, ...ReadingRow]>(
+  await eachRow<NewestRow>(
     connection,
     `SELECT machine, signal, newest.measured_at::DOUBLE, newest.value, newest.low, newest.high, newest.n FROM (
        SELECT machine, signal,
          arg_max({measured_at: measured_at, value: value, low: low, high: high, n: n}, measured_at) AS newest
        FROM reading WHERE ${where} GROUP BY machine, signal)`,
+    (row) => noteRow(latest, row),
   )
-  for (const [machine, signal, ...row] of rows) latest.note(machine, signal, row[0], storedValue(row))
+}
+
+type NewestRow = readonly [machine: number, signal: number, ...ReadingRow]
+
+function noteRow(latest: LatestReadings, [machine, signal, measuredAt, value, min, max, n]: NewestRow): void {
+  latest.note(machine, signal, measuredAt, storedValue([measuredAt, value, min, max, n]))
 }
 
 async function saveLatest(connection: DuckDBConnection, latest: LatestReadings, until: number): Promise<void> {
@@ -490,12 +501,9 @@ async function saveLatest(connection: DuckDBConnection, latest: LatestReadings, 
 /** What `saveLatest` saved, and what was appended after it. */
 async function restoreLatest(connection: DuckDBConnection) {
   const latest = latestReadings()
-  const saved = await rowsOf<readonly [machine: number, signal: number, ...ReadingRow]>(
-    connection,
-    `SELECT machine, signal, ${READING_COLUMNS} FROM latest`,
+  await eachRow<NewestRow>(connection, `SELECT machine, signal, ${READING_COLUMNS} FROM latest`, (row) =>
+    noteRow(latest, row),
   )
-  for (const [machine, signal, ...row] of saved) latest.note(machine, signal, row[0], storedValue(row))
-
   const [until] = await rowsOf<readonly [number]>(connection, 'SELECT batch FROM latest_until')
   const since = `batch > ${until?.[0] ?? 0}`
   await noteNewest(connection, latest, since)

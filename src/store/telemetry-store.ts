@@ -63,8 +63,8 @@ export interface TelemetryStore {
   /** The stored values of those identities that are in the store, in any order; absent ones are left out. */
   find(identities: readonly ReadingIdentity[]): Promise<StoredReading[]>
 
-  /** Newest `measuredAt` per (machine, signal), to judge what is new after a restart. */
-  highWaterMarks(): Promise<ReadingIdentity[]>
+  /** Newest `measuredAt` per (machine, signal), to judge what is new after a restart; to be walked through at once. */
+  highWaterMarks(): Promise<Iterable<ReadingIdentity>>
 
   /** Raw points in order of time, at most `limit`; a caller that gets `limit` of them knows there may be more. */
   range(query: RangeQuery, limit: number): Promise<Point[]>

@@ -55,11 +55,11 @@ describe('a duckdb store that is opened again', () => {
       logBefore = size
     }
     expect(logAfter).toBeLessThan(10_000_000)
-    const marks = await first.highWaterMarks()
+    const marks = [...(await first.highWaterMarks())]
     await first.close()
 
     const second = await openedAt(file)
-    expect(await second.highWaterMarks()).toEqual(marks)
+    expect([...(await second.highWaterMarks())]).toEqual(marks)
     expect(await second.buckets({ machine: 'm7', signal: 's', ...EVER, everyMs: 1e14, fn: 'count' })).toEqual([
       [0, 24_000],
     ])
@@ -101,7 +101,7 @@ test('an append that fails leaves nothing behind, and the next one works', async
   const store = await openedAt(await newFile())
   const impossible = row('new', 'new', Number.NaN, 1)
   await expect(store.append(setsOf([row('m', 's', T0, 1), impossible]))).rejects.toThrow()
-  expect(await store.highWaterMarks()).toEqual([])
+  expect([...(await store.highWaterMarks())]).toEqual([])
   await store.append(setsOf([row('m', 's', T0, 2)]))
   expect(await store.history({ machine: 'm', ...EVER })).toEqual([row('m', 's', T0, 2)])
   expect(await store.latest('new')).toEqual([])
@@ -164,7 +164,7 @@ async function openedAt(file: string): Promise<TelemetryStore> {
 
 async function answers(store: TelemetryStore) {
   return {
-    marks: await store.highWaterMarks(),
+    marks: [...(await store.highWaterMarks())],
     latest: [await store.latest('m'), await store.latest('m2')],
     history: [await store.history({ machine: 'm', ...EVER }), await store.history({ machine: 'm2', ...EVER })],
   }

@@ -294,14 +294,14 @@ export function telemetryStoreContract(name: string, open: () => Promise<Telemet
         reading('m', 'a', T0, 1),
         reading('m2', 'b', T0 + 9, 9),
       ])
-      expect(inOrder(await store.highWaterMarks())).toEqual([
+      expect(inOrder([...(await store.highWaterMarks())])).toEqual([
         { machine: 'm', signal: 'a', measuredAt: T0 + 5 },
         { machine: 'm2', signal: 'b', measuredAt: T0 + 9 },
       ])
     })
 
     test('is nobody in an empty store', async () => {
-      expect(await (await opened()).highWaterMarks()).toEqual([])
+      expect([...(await (await opened()).highWaterMarks())]).toEqual([])
     })
   })
 
@@ -333,7 +333,7 @@ export function telemetryStoreContract(name: string, open: () => Promise<Telemet
         [T0 + 3000, 3],
       ])
       expect(await store.latest('old')).toEqual([])
-      expect(await store.highWaterMarks()).toEqual([{ machine: 'm', signal: 's', measuredAt: T0 + 3000 }])
+      expect([...(await store.highWaterMarks())]).toEqual([{ machine: 'm', signal: 's', measuredAt: T0 + 3000 }])
       expect(await store.dropBefore(T0 + 2000)).toBe(0)
     })
   })
@@ -367,7 +367,7 @@ export function telemetryStoreContract(name: string, open: () => Promise<Telemet
       expect(await store.latest('a')).toEqual([{ signal: 's', measuredAt: T0 + 1, value: 1 }])
       expect(await store.latest('new')).toEqual([{ signal: 's', measuredAt: T0 + 3, value: 3 }])
       await store.append(setsOf([reading('a', 's', T0 + 9, 9), reading('new', 's', T0 + 9, 10)]))
-      expect(inOrder(await store.highWaterMarks())).toEqual([
+      expect(inOrder([...(await store.highWaterMarks())])).toEqual([
         { machine: 'a', signal: 's', measuredAt: T0 + 9 },
         { machine: 'new', signal: 's', measuredAt: T0 + 9 },
       ])
