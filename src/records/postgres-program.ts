@@ -103,7 +103,9 @@ async function copyProgram(original: string, copy: string, account: Account | un
     await linkLibraries(draft)
     if (await runs(account, copy)) return // another start was quicker
     await rm(copy, { recursive: true, force: true })
-    await rename(draft, copy)
+    await rename(draft, copy).catch(async (error: unknown) => {
+      if (!(await runs(account, copy))) throw error // else another start was quicker after all
+    })
   } finally {
     await rm(draft, { recursive: true, force: true })
   }
