@@ -4,6 +4,7 @@ import type { BindingsTable, Database } from '../records/tables.ts'
 import { finishMoves, type HistoryMove, type MoveHistory, planMoves } from './history-moves.ts'
 import { currentMachine, MachineRefused } from './machines.ts'
 import { lockRevisions, nextRevision } from './revisions.ts'
+import { endOf, overlap, type Span, startOf } from './span.ts'
 
 /** A device speaks for a machine from one time to another. */
 export interface Binding {
@@ -171,8 +172,6 @@ async function historyOf(
   return { moved, unmoved }
 }
 
-type Span = Pick<Binding, 'from' | 'to'>
-
 /** The span cut into pieces by whom the device spoke for: where no row held, the machine of its name. */
 function formerOwners(draft: BindingDraft, overlapped: readonly Binding[]): (Span & { machine: string })[] {
   const pieces: (Span & { machine: string })[] = []
@@ -194,18 +193,6 @@ async function othersSpeakFor(trx: Transaction<Database>, machine: string, span:
   if (bound.map(bindingOf).some((other) => other.device !== machine && overlap(other, span))) return true
   const merged = await trx.selectFrom('machines').select('id').where('merged_into', '=', machine).executeTakeFirst()
   return merged !== undefined
-}
-
-function overlap(a: Span, b: Span): boolean {
-  return startOf(a) < endOf(b) && startOf(b) < endOf(a)
-}
-
-function startOf({ from }: Span): number {
-  return from?.getTime() ?? Number.NEGATIVE_INFINITY
-}
-
-function endOf({ to }: Span): number {
-  return to?.getTime() ?? Number.POSITIVE_INFINITY
 }
 
 function bindingOf(row: Selectable<BindingsTable>): Binding {

@@ -5,6 +5,7 @@ import type { ClockPoliciesTable } from '../records/clock-tables.ts'
 import type { Database } from '../records/tables.ts'
 import { isTimeZone } from '../time-zone.ts'
 import { lockRevisions, nextRevision } from './revisions.ts'
+import { endOf, overlap, type Span, startOf } from './span.ts'
 
 /** What was said of a device's clock, for what is received from one time to another. */
 export interface RecordedClockPolicy {
@@ -32,8 +33,6 @@ export interface ClockPolicyDraft extends Span {
 class ClockPolicyRefused extends Error {
   override readonly name = 'ClockPolicyRefused'
 }
-
-type Span = Pick<RecordedClockPolicy, 'from' | 'to'>
 
 const DEVICE_ID = /^[A-Za-z0-9._-]{1,64}$/
 const LONGEST_OFFSET_MS = 100 * 366 * 86_400_000
@@ -184,18 +183,6 @@ async function insert(
       replaced_at: null,
     })
     .execute()
-}
-
-function overlap(a: Span, b: Span): boolean {
-  return startOf(a) < endOf(b) && startOf(b) < endOf(a)
-}
-
-function startOf({ from }: Span): number {
-  return from?.getTime() ?? Number.NEGATIVE_INFINITY
-}
-
-function endOf({ to }: Span): number {
-  return to?.getTime() ?? Number.POSITIVE_INFINITY
 }
 
 function recorded(row: Selectable<ClockPoliciesTable>): RecordedClockPolicy {
