@@ -43,6 +43,8 @@ interface FaultMessage {
 
 export interface FaultWatch {
   newest(): number | undefined
+  /** Whether any code is known that has not ended. */
+  hasCodes(): boolean
   /** Whether something is only waiting for its time. */
   waits(): boolean
   message(at: number, receivedAt: number, codes: readonly FaultCode[]): Transition[]
@@ -67,6 +69,7 @@ export function faultWatch({ machine, profile }: FaultContext, state?: FaultStat
 
   return {
     newest: () => newest ?? undefined,
+    hasCodes: () => codes.size > 0,
     waits() {
       for (const { absentSince } of codes.values()) if (absentSince !== null) return true
       return false

@@ -79,6 +79,8 @@ export interface MachineDetector {
   newestFaultsAt(): number | undefined
   /** Id of the machine's mode as of its newest set. */
   currentMode(): string | undefined
+  /** Whether something of it goes on with time alone, but for its silence. */
+  goesOn(): boolean
   /** How many signals it knows, by which its memory goes. */
   signalCount(): number
   /** Whether a set belongs to the past, and so is to be judged again with what is stored around it. */
@@ -121,6 +123,7 @@ export function machineDetector(context: DetectorContext, state?: DetectorState)
     newestMeasuredAt: () => detection.newestMeasuredAt(),
     newestFaultsAt: () => detection.newestFaultsAt(),
     currentMode: () => detection.currentMode(),
+    goesOn: () => detection.goesOn(),
     signalCount: () => detection.signalCount(),
     isLate: (set) => detection.isLate(set),
     observe: (sets) => detection.observe(sets),
@@ -180,6 +183,7 @@ function startDetection(context: DetectorContext, state?: DetectorState): Detect
     newestFaultsAt: () => faultCodes.newest(),
     currentMode: () => (Number.isNaN(picture.newest()) ? undefined : picture.mode(picture.newest())),
 
+    goesOn: () => out.length > 0 || busy.size > 0 || faultCodes.hasCodes(),
     signalCount: picture.signalCount,
     isLate: (set) => picture.isLate(set),
 
