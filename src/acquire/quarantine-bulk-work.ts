@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { type Kysely, type Selectable, sql } from 'kysely'
 import type { Log } from '../log.ts'
+import { pokedRest } from '../poked-rest.ts'
 import type { QuarantineBulksTable } from '../records/quarantine-tables.ts'
 import type { Database } from '../records/tables.ts'
 import type { InjectedMessage } from '../threads.ts'
@@ -41,18 +42,7 @@ export function workOffBulks({ db, inject, waiting, now, log }: BulkParts): Bulk
     stopping.signal.addEventListener('abort', () => reject(new Error('the service stops'))),
   )
   stopped.catch(() => {})
-  let wake = new AbortController()
-  let poked = false
-  const poke = () => {
-    poked = true
-    wake.abort()
-  }
-
-  async function rest(ms: number): Promise<void> {
-    if (!poked && !stopping.signal.aborted) await delay(ms, undefined, { signal: wake.signal }).catch(() => {})
-    poked = false
-    wake = new AbortController()
-  }
+  const { poke, rest } = pokedRest()
 
   async function run(): Promise<void> {
     while (!stopping.signal.aborted) {

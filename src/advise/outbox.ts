@@ -1,6 +1,6 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Kysely } from 'kysely'
 import type { Log } from '../log.ts'
+import { pokedRest } from '../poked-rest.ts'
 import type { Database } from '../records/tables.ts'
 import type { MaintenanceQueue } from './queue.ts'
 
@@ -29,18 +29,7 @@ export interface Outbox {
  */
 export function startOutbox({ db, queue, log, pollMs = 5_000 }: OutboxParts): Outbox {
   const stopping = new AbortController()
-  let wake = new AbortController()
-  let poked = false
-  const poke = () => {
-    poked = true
-    wake.abort()
-  }
-
-  async function rest(ms: number): Promise<void> {
-    if (!poked) await delay(ms, undefined, { signal: wake.signal }).catch(() => {})
-    poked = false
-    wake = new AbortController()
-  }
+  const { poke, rest } = pokedRest()
 
   async function run(): Promise<void> {
     let failures = 0
